@@ -1,0 +1,1 @@
+//! Algorithms: the only room that names a cryptography crate.

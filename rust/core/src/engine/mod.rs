@@ -1,0 +1,1 @@
+//! The sans-IO machine: the only room that sees both databases.

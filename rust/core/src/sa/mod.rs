@@ -1,0 +1,1 @@
+//! The SAD: associations, replay windows, lifetimes, leases.

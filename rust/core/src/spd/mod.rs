@@ -1,0 +1,1 @@
+//! The SPD: ordered policies, first match wins.

@@ -1,0 +1,1 @@
+//! One packet and one SA's keys: seal and open, tunnel headers.
