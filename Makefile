@@ -1,0 +1,104 @@
+# Every verb of the workshop; nothing happens only in CI. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+DEMO_VENV := build/demo-venv
+RUST_SOURCES := $(shell find rust/core/src rust/datapath/src rust/bindings/src -name '*.rs') Cargo.toml Cargo.lock $(wildcard rust/*/Cargo.toml)
+export CARGO_TERM_COLOR := auto
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: demo
+demo: ## two hosts in one process: install the wheel as a user would, run `sallet demo`
+	@scripts/check-prerequisites
+	@[ -x $(DEMO_VENV)/bin/python ] || python3 -m venv $(DEMO_VENV)
+	@echo "building and installing the wheel (a few minutes the first time) ..."
+	@$(DEMO_VENV)/bin/pip install --quiet --disable-pip-version-check .
+	@$(DEMO_VENV)/bin/sallet demo
+
+.PHONY: setup
+setup: $(VENV)/.ready ## virtual environment with the pinned development tools
+$(VENV)/.ready: requirements-dev.txt
+	@scripts/check-prerequisites
+	@[ -x $(PYTHON) ] || python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.PHONY: build
+build: $(VENV)/.built ## release build of the extension module into .venv (editable)
+$(VENV)/.built: $(VENV)/.ready $(RUST_SOURCES) pyproject.toml
+	$(VENV)/bin/maturin develop --release --locked --quiet
+	@touch $@
+
+.PHONY: test
+test: test-rust test-python ## every test this machine can run; prints what it skipped and why
+
+.PHONY: test-rust
+test-rust: ## the Rust tests, with the full count of simulated seeds
+	SALLET_PAIR_FULL=1 cargo test --locked --workspace --exclude sallet-bindings
+
+.PHONY: test-python
+test-python: build ## the Python, namespace and peer tests
+	$(PYTHON) -m pytest
+
+.PHONY: test-cleanup
+test-cleanup: build ## links, rules, routes and nft ruleset are equal before and after, also after SIGKILL
+	$(PYTHON) -m pytest tests/interop/test_cleanup.py
+
+.PHONY: interop
+interop: build ## only the tests against other implementations (namespaces, a real Linux kernel, scapy)
+	$(PYTHON) -m pytest tests/interop
+
+.PHONY: lint
+lint: $(VENV)/.built ## clippy, rustfmt, ruff, mypy, import contracts, stubs
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(MAKE) --no-print-directory stubs-check
+
+.PHONY: stubs
+stubs: $(VENV)/.ready ## regenerate python/sallet/_core.pyi from the bindings
+	scripts/stubs > build/_core.pyi.new && mv build/_core.pyi.new python/sallet/_core.pyi
+
+.PHONY: stubs-check
+stubs-check: $(VENV)/.built ## the committed stubs are the generated ones and agree with the module
+	mkdir -p build && scripts/stubs > build/_core.pyi.new
+	diff -u python/sallet/_core.pyi build/_core.pyi.new
+	cd build && ../$(VENV)/bin/python -m mypy.stubtest sallet._core --mypy-config-file ../pyproject.toml --allowlist ../.stubtest-allowlist
+
+.PHONY: golden
+golden: build ## regenerate tests/golden/*.ok|.err; review the diff
+	$(PYTHON) -m tests.golden
+
+.PHONY: vectors
+vectors: ## the published vectors alone
+	cargo test --locked -p sallet-core vectors -- --nocapture
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for SECONDS=30 (needs `cargo install cargo-fuzz`)
+	scripts/fuzz $${SECONDS_PER_TARGET:-$${SECONDS:-30}}
+
+.PHONY: bench
+bench: build ## the baseline of docs/benchmarks.md, measured here and now
+	$(PYTHON) -m bench
+
+.PHONY: fmt
+fmt: $(VENV)/.ready ## format everything
+	cargo fmt --all
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+.PHONY: all
+all: fmt lint test ## format, lint, test
+
+.PHONY: clean
+clean: ## remove what the verbs made
+	rm -rf build $(VENV) target rust/fuzz/target
+	find python -name '*.so' -delete
