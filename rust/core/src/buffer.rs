@@ -23,7 +23,11 @@ impl PacketBuf {
     #[must_use]
     pub fn with_capacity(packet_bytes: usize) -> Self {
         let bytes = vec![0; HEADROOM + packet_bytes + TAILROOM].into_boxed_slice();
-        Self { bytes, start: HEADROOM, end: HEADROOM }
+        Self {
+            bytes,
+            start: HEADROOM,
+            end: HEADROOM,
+        }
     }
 
     /// Makes a buffer that holds a copy of `packet`.
@@ -60,7 +64,9 @@ impl PacketBuf {
     /// `NoBuffer` if it does not fit.
     pub fn fill(&mut self, packet: &[u8]) -> Result<(), DropReason> {
         let room = self.writable();
-        room.get_mut(..packet.len()).ok_or(DropReason::NoBuffer)?.copy_from_slice(packet);
+        room.get_mut(..packet.len())
+            .ok_or(DropReason::NoBuffer)?
+            .copy_from_slice(packet);
         self.set_len(packet.len());
         Ok(())
     }
@@ -114,7 +120,11 @@ impl PacketBuf {
     /// # Errors
     /// `NoBuffer` if the tailroom is used up.
     pub fn extend_back(&mut self, count: usize) -> Result<&mut [u8], DropReason> {
-        let end = self.end.checked_add(count).filter(|end| *end <= self.bytes.len()).ok_or(DropReason::NoBuffer)?;
+        let end = self
+            .end
+            .checked_add(count)
+            .filter(|end| *end <= self.bytes.len())
+            .ok_or(DropReason::NoBuffer)?;
         let old = core::mem::replace(&mut self.end, end);
         Ok(&mut self.bytes[old..end])
     }
@@ -153,7 +163,9 @@ impl PacketBuf {
 impl core::fmt::Debug for PacketBuf {
     /// Says the length only: a packet's bytes never reach a log.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("PacketBuf").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("PacketBuf")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -72,8 +72,15 @@ impl fmt::Display for Error {
             Self::InvalidSpi => f.write_str("this SPI cannot be used"),
             Self::SpiExhausted => f.write_str("no free SPI in the range asked for"),
             Self::UnknownAlgorithm { name } => write!(f, "{name}: not provided by sallet"),
-            Self::InvalidKeyLength { algorithm, given_bits, expected_bits } => {
-                write!(f, "{algorithm}: the key has {given_bits} bits, expected one of {expected_bits:?} (salt included)")
+            Self::InvalidKeyLength {
+                algorithm,
+                given_bits,
+                expected_bits,
+            } => {
+                write!(
+                    f,
+                    "{algorithm}: the key has {given_bits} bits, expected one of {expected_bits:?} (salt included)"
+                )
             }
             Self::UnsupportedCombination => f.write_str("these algorithms cannot be used together"),
             Self::InvalidState => f.write_str("the SA's state forbids this"),

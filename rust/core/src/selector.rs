@@ -24,7 +24,10 @@ pub struct PortRange {
 
 impl PortRange {
     /// Every port, and also "no port" and OPAQUE: RFC 4301's ANY.
-    pub const ANY: Self = Self { first: 0, last: u16::MAX };
+    pub const ANY: Self = Self {
+        first: 0,
+        last: u16::MAX,
+    };
 }
 
 /// What an SPD entry or an SA covers.
