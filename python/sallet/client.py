@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sallet.control import protocol
-from sallet.failure import Failure
+from sallet.failure import KINDS, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +97,10 @@ def _unreachable(path: Path, error: OSError) -> Failure:
         next_step="start one with `sallet up`, or name its directory with --run-dir or SALLET_RUN_DIR",
         kind="unreachable",
     )
+
+
+def _hung_up() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "the daemon closed the line")
 
 
 class PfkeyClient:
@@ -211,18 +215,15 @@ class PfkeyClient:
         return entries
 
     def _dump_replies(self, kind: int) -> Iterator[Message]:
-        """Yield the replies to a dump; the sequence number counts down to 0 at the last (RFC 2367 §3.1.10)."""
+        """Yield the replies to a dump; `seq` counts down to 0 at the last (RFC 2367 §3.1.10)."""
         deadline = time.monotonic() + REPLY_SECS
         while True:
             self._read_all()
             others: deque[Message] = deque()
             found: list[Message] = []
             for message in self._held:
-                ours = (
-                    message.type == kind
-                    and message.pid in (self._pid, 0)
-                    and not (found and found[-1].seq == 0)
-                )
+                complete = bool(found) and found[-1].seq == 0
+                ours = message.type == kind and message.pid in (self._pid, 0) and not complete
                 (found if ours else others).append(message)
             self._held = others
             yield from found
@@ -280,9 +281,7 @@ class PfkeyClient:
             except ConnectionResetError as error:
                 raise _unreachable(self.path, error) from error
             if not data:
-                raise _unreachable(
-                    self.path, ConnectionResetError(errno.ECONNRESET, "the daemon closed the line")
-                )
+                raise _unreachable(self.path, _hung_up())
             self._held.append(self._codec.decode(data, self._dialect))
 
     def _wait(self, events: int, deadline: float) -> None:
@@ -327,9 +326,7 @@ class ControlClient:
         except OSError as error:
             raise _unreachable(self.path, error) from error
         if not line:
-            raise _unreachable(
-                self.path, ConnectionResetError(errno.ECONNRESET, "the daemon closed the line")
-            )
+            raise _unreachable(self.path, _hung_up())
         reply = protocol.decode_reply(line)
         if reply.refusal is not None:
             refusal = reply.refusal
@@ -338,12 +335,6 @@ class ControlClient:
                 where=refusal.where,
                 why=refusal.why,
                 next_step=refusal.next_step,
-                kind=_KINDS.get(refusal.kind, "failed"),
+                kind=next((kind for kind in KINDS if kind == refusal.kind), "failed"),
             )
         return reply.result
-
-
-_KINDS = {
-    kind: kind
-    for kind in ("failed", "usage", "nothing-matched", "permission", "unreachable", "partly-applied")
-}
