@@ -1,0 +1,71 @@
+//! The ESP header: SPI and the sequence number's low half, then what only a key can read.
+//! No key, no ICV length and no padding may enter: these belong to the SA.
+//! Answers to: RFC 4303 section 2.1, 2.2.
+
+use super::u32_at;
+use crate::error::DropReason;
+use crate::terms::Spi;
+
+/// SPI and sequence number.
+pub const HEADER_BYTES: usize = 8;
+
+/// A view of an ESP packet, from the SPI to the end of the ICV.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    spi: Spi,
+    sequence_low: u32,
+    payload: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    /// Sees `bytes` as ESP.
+    ///
+    /// # Errors
+    /// `InMalformed` if the header is cut short; `InNoSa` for SPI 0.
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-2.1
+    //# SPI 0 is for local use and never on the wire.
+    pub fn new_checked(bytes: &'a [u8]) -> Result<Self, DropReason> {
+        let spi = u32_at(bytes, 0).ok_or(DropReason::InMalformed)?;
+        let sequence_low = u32_at(bytes, 4).ok_or(DropReason::InMalformed)?;
+        let payload = bytes.get(HEADER_BYTES..).ok_or(DropReason::InMalformed)?;
+        if spi == 0 {
+            return Err(DropReason::InNoSa);
+        }
+        Ok(Self {
+            spi: Spi(spi),
+            sequence_low,
+            payload,
+        })
+    }
+
+    /// The SPI.
+    #[must_use]
+    pub const fn spi(&self) -> Spi {
+        self.spi
+    }
+
+    /// The half of the sequence number that is on the wire.
+    #[must_use]
+    pub const fn sequence_low(&self) -> u32 {
+        self.sequence_low
+    }
+
+    /// IV, ciphertext and ICV.
+    #[must_use]
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+}
+
+/// Writes SPI and sequence number into the first eight bytes.
+///
+/// # Errors
+/// `NoBuffer` if there are fewer.
+pub fn emit_header(bytes: &mut [u8], spi: Spi, sequence_low: u32) -> Result<(), DropReason> {
+    let header = bytes
+        .first_chunk_mut::<HEADER_BYTES>()
+        .ok_or(DropReason::NoBuffer)?;
+    header[..4].copy_from_slice(&spi.0.to_be_bytes());
+    header[4..].copy_from_slice(&sequence_low.to_be_bytes());
+    Ok(())
+}
