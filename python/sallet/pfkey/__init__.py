@@ -1,4 +1,5 @@
 """The PF_KEY front end: constants, dialects, messages, codec, convert, handlers, server.
 
-Left never imports right. No cryptography, no packet and no human's syntax enters. Answers to RFC 2367 and the KAME extensions.
+No cryptography, no packet and no human's syntax enters; left never imports right.
+Answers to RFC 2367 and to the KAME extensions.
 """
