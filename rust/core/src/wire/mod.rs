@@ -8,6 +8,7 @@ pub mod icmp;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod tcp;
 pub mod transport;
 pub mod udp;
 pub mod udp_encap;
