@@ -1,1 +1,17 @@
 //! The SAD: associations, replay windows, lifetimes, leases.
+//! No policy, no packet byte and no clock may enter: sequence numbers, sizes and time are arguments.
+//! Answers to: RFC 4301 section 4.4.2, RFC 4303 sections 3.3.3 and 3.4.3, RFC 2367 section 1.4.
+
+pub mod association;
+pub mod lease;
+pub mod lifetime;
+pub mod params;
+pub mod replay;
+pub mod sad;
+
+pub use association::Association;
+pub use lease::{Lease, MemoryLease, NonceLedger};
+pub use lifetime::{Expiry, Limits};
+pub use params::{SaParams, SaView, State, UdpEncap};
+pub use replay::{ReplayWindow, WindowView};
+pub use sad::Sad;

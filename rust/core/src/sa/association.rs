@@ -1,0 +1,354 @@
+//! One SA at work: its numbers, its window, its lifetime, and the transform that has its keys.
+//! No database, no policy and no header may enter.
+//! Answers to: RFC 4301 section 4.4.2, RFC 4303 sections 3.3.3 and 3.4.3, ARCHITECTURE.md D3 and D6.
+
+use crate::crypto::Suite;
+use crate::crypto::registry::{IvSource, lookup};
+use crate::error::{DropReason, Error};
+use crate::sa::lease::{Lease, NonceCounter};
+use crate::sa::lifetime::{Expiry, Lifetime, Limits, Usage};
+use crate::sa::params::{SaParams, SaView, State, UdpEncap};
+use crate::sa::replay::ReplayWindow;
+use crate::terms::{Protocol, SaId, Sequence};
+use crate::time::{Instant, WallClock};
+use crate::transform::esp::Esp;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+use parking_lot::Mutex;
+use std::sync::{Arc, OnceLock};
+
+/// The window that completes ESN numbers where the replay check is off.
+const INFERENCE_WINDOW: u32 = 64;
+
+/// What an SA needs to carry packets.
+struct Working {
+    esp: Esp,
+    lease: Arc<dyn Lease>,
+    /// The last number sent; cycling SAs count on above 2^32.
+    last_sent: AtomicU64,
+    lease_limit: AtomicU64,
+    nonces: OnceLock<NonceCounter>,
+    window: Mutex<ReplayWindow>,
+    /// Whether `window` refuses, or only completes ESN numbers and remembers the highest.
+    replay_check: bool,
+}
+
+/// A security association. All methods take `&self`: senders and receivers share it.
+pub struct Association {
+    params: SaParams,
+    working: Option<Arc<Working>>,
+    usage: Arc<Usage>,
+    lifetime: Lifetime,
+    serial: AtomicU64,
+}
+
+impl fmt::Debug for Association {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Association")
+            .field("id", &self.params.id)
+            .field("state", &self.state())
+            .finish()
+    }
+}
+
+impl Association {
+    /// Makes a mature SA.
+    ///
+    /// # Errors
+    /// `InvalidSpi` for SPI 0, `InvalidSelector` if the ends differ in family, `OutOfRange` for the replay
+    /// window, what `Suite::build` finds, and `UnsupportedCombination` for a protocol other than ESP.
+    pub fn new(
+        params: SaParams,
+        now: Instant,
+        wall: WallClock,
+        lease: Arc<dyn Lease>,
+    ) -> Result<Self, Error> {
+        check_name(&params)?;
+        if params.id.protocol != Protocol::Esp {
+            return Err(Error::UnsupportedCombination);
+        }
+        let suite = Suite::build(params.encryption.as_ref(), params.authentication.as_ref())?;
+        //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.3
+        //# The replay check must not be on where there is no integrity.
+        let replay_check = params.replay_window != 0 && suite.icv_bytes() != 0;
+        let size = if params.replay_window == 0 {
+            INFERENCE_WINDOW
+        } else {
+            params.replay_window
+        };
+        let working = Working {
+            lease,
+            last_sent: AtomicU64::new(0),
+            lease_limit: AtomicU64::new(0),
+            nonces: OnceLock::new(),
+            window: Mutex::new(ReplayWindow::new(size, params.esn)?),
+            replay_check,
+            esp: Esp::new(params.id.spi, suite, params.esn),
+        };
+        Ok(Self::assemble(
+            params,
+            Some(Arc::new(working)),
+            Arc::new(Usage::new(now, wall)),
+        ))
+    }
+
+    /// Makes a larval SA: an SPI is taken, keys will come with an SA that replaces this one. It ends at
+    /// `params.hard.add_secs`.
+    ///
+    /// # Errors
+    /// `InvalidSpi` for SPI 0, `InvalidSelector` if the ends differ in family.
+    pub fn larval(params: SaParams, now: Instant, wall: WallClock) -> Result<Self, Error> {
+        check_name(&params)?;
+        Ok(Self::assemble(params, None, Arc::new(Usage::new(now, wall))))
+    }
+
+    fn assemble(params: SaParams, working: Option<Arc<Working>>, usage: Arc<Usage>) -> Self {
+        let lifetime = Lifetime::new(params.soft, params.hard);
+        Self {
+            params,
+            working,
+            usage,
+            lifetime,
+            serial: AtomicU64::new(0),
+        }
+    }
+
+    /// The same SA with other limits and ports: keys, numbers, window and counters are shared with it, and
+    /// each limit may report again.
+    ///
+    /// # Errors
+    /// `InvalidState` for a larval or dead SA.
+    pub fn renewed(&self, soft: Limits, hard: Limits, encap: Option<UdpEncap>) -> Result<Self, Error> {
+        match self.state() {
+            State::Larval | State::Dead => Err(Error::InvalidState),
+            State::Mature | State::Dying => {
+                let params = SaParams {
+                    soft,
+                    hard,
+                    encap,
+                    ..self.params.clone()
+                };
+                Ok(Self::assemble(
+                    params,
+                    self.working.clone(),
+                    Arc::clone(&self.usage),
+                ))
+            }
+        }
+    }
+
+    /// What was said when it was added.
+    #[must_use]
+    pub fn params(&self) -> &SaParams {
+        &self.params
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &SaId {
+        &self.params.id
+    }
+
+    /// The transform with its keys; a larval SA has none.
+    #[must_use]
+    pub fn esp(&self) -> Option<&Esp> {
+        self.working.as_ref().map(|working| &working.esp)
+    }
+
+    /// Its place in the order of insertion; 0 until the SAD has it.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.serial.load(Ordering::Relaxed)
+    }
+
+    /// Gives it its place in the order of insertion.
+    pub(crate) fn assign_serial(&self, serial: u64) {
+        self.serial.store(serial, Ordering::Relaxed);
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.lifetime.state() {
+            State::Mature if self.working.is_none() => State::Larval,
+            state => state,
+        }
+    }
+
+    fn usable(&self) -> bool {
+        matches!(self.state(), State::Mature | State::Dying)
+    }
+
+    /// Says whether it may carry outbound packets.
+    #[must_use]
+    pub fn usable_outbound(&self) -> bool {
+        self.usable()
+    }
+
+    /// Says whether it may carry inbound packets.
+    #[must_use]
+    pub fn usable_inbound(&self) -> bool {
+        self.usable()
+    }
+
+    /// Ends it at once and without an event: it was taken out while somebody may still hold it.
+    pub fn retire(&self) {
+        self.lifetime.end();
+    }
+
+    /// Takes the next sequence number and the next IV number; no two callers ever get the same.
+    ///
+    /// # Errors
+    /// `OutExpired` if it does not serve (any more), `SequenceOverflow` when either number is used up,
+    /// `LeaseExhausted` if nobody grants further numbers.
+    pub fn next_sequence(&self) -> Result<(Sequence, u64), DropReason> {
+        let working = self
+            .working
+            .as_ref()
+            .filter(|_| self.usable())
+            .ok_or(DropReason::OutExpired)?;
+        let mut last = working.last_sent.load(Ordering::Acquire);
+        let number = loop {
+            let next = self.following(last)?;
+            working.lease_number(next, &self.params.id)?;
+            match working
+                .last_sent
+                .compare_exchange_weak(last, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => break next,
+                Err(seen) => last = seen,
+            }
+        };
+        let nonces = working.nonces.get_or_init(|| self.open_nonces(working));
+        Ok((self.on_the_wire(number), nonces.next()?))
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-3.3.3
+    //# A sender must not send a packet whose number would cycle, unless the check is off by agreement.
+    fn following(&self, last: u64) -> Result<u64, DropReason> {
+        let next = last.checked_add(1).ok_or(DropReason::SequenceOverflow)?;
+        if self.params.esn || Sequence(next).low() != 0 {
+            Ok(next)
+        } else if self.params.cycle_sequence {
+            // Zero is no number that a receiver accepts.
+            next.checked_add(1).ok_or(DropReason::SequenceOverflow)
+        } else {
+            Err(DropReason::SequenceOverflow)
+        }
+    }
+
+    fn on_the_wire(&self, number: u64) -> Sequence {
+        if self.params.esn {
+            Sequence(number)
+        } else {
+            Sequence(u64::from(Sequence(number).low()))
+        }
+    }
+
+    /// An algorithm whose IV counts shares the counter with every SA of the same key.
+    fn open_nonces(&self, working: &Working) -> NonceCounter {
+        let counting = self.params.encryption.as_ref().filter(|encryption| {
+            lookup(&encryption.name).is_some_and(|algorithm| algorithm.iv == IvSource::Counter)
+        });
+        counting.map_or_else(NonceCounter::alone, |encryption| {
+            working.lease.ledger().open(&encryption.key)
+        })
+    }
+
+    /// Says whether an inbound packet may be new, and its full number. To be called before the ICV.
+    ///
+    /// # Errors
+    /// `InExpired` if it does not serve (any more), `Replay` as `ReplayWindow::check`.
+    pub fn check(&self, low: u32) -> Result<Sequence, DropReason> {
+        let working = self
+            .working
+            .as_ref()
+            .filter(|_| self.usable())
+            .ok_or(DropReason::InExpired)?;
+        let window = working.window.lock();
+        if working.replay_check {
+            window.check(low)
+        } else {
+            window.infer(low)
+        }
+    }
+
+    /// Remembers an inbound packet whose ICV was good. To be called after the ICV and before delivery.
+    ///
+    /// # Errors
+    /// `Replay` if another packet with this number was faster; it must not be delivered then.
+    pub fn mark(&self, sequence: Sequence) -> Result<(), DropReason> {
+        let working = self.working.as_ref().ok_or(DropReason::InExpired)?;
+        let marked = working.window.lock().mark(sequence);
+        if working.replay_check { marked } else { Ok(()) }
+    }
+
+    /// Counts one packet that it carried, and says which limit that reached; each is said once.
+    #[must_use]
+    pub fn account(&self, bytes: u64, now: Instant) -> Option<Expiry> {
+        self.usage.count(bytes, now);
+        self.tick(now)
+    }
+
+    /// Says which limit is reached by now; each is said once.
+    #[must_use]
+    pub fn tick(&self, now: Instant) -> Option<Expiry> {
+        self.lifetime.report(&self.usage, now)
+    }
+
+    /// When `tick` should be called next; the first packet may bring it forward.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.lifetime.deadline(&self.usage)
+    }
+
+    /// What can be seen of it now.
+    #[must_use]
+    pub fn view(&self) -> SaView {
+        let mut view = SaView {
+            params: self.params.clone(),
+            state: self.state(),
+            created: self.usage.created(),
+            first_used: self.usage.first_used(),
+            bytes: self.usage.bytes(),
+            packets: self.usage.packets(),
+            sequence: 0,
+            lease_limit: 0,
+            window: None,
+            serial: self.serial(),
+        };
+        if let Some(working) = &self.working {
+            let window = working.window.lock();
+            let sent = self.on_the_wire(working.last_sent.load(Ordering::Acquire)).0;
+            view.sequence = sent.max(window.top());
+            view.lease_limit = working.lease_limit.load(Ordering::Acquire);
+            view.window = working.replay_check.then(|| window.view());
+        }
+        view
+    }
+}
+
+impl Working {
+    /// Makes sure that `number` is below the lease's limit.
+    fn lease_number(&self, number: u64, id: &SaId) -> Result<(), DropReason> {
+        let mut limit = self.lease_limit.load(Ordering::Acquire);
+        while number >= limit {
+            let granted = self.lease.extend(id, limit).filter(|granted| *granted > limit);
+            let granted = granted.ok_or(DropReason::LeaseExhausted)?;
+            limit = self.lease_limit.fetch_max(granted, Ordering::AcqRel).max(granted);
+        }
+        Ok(())
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4303#section-2.1
+//# SPI 0 is for local use and never on the wire.
+fn check_name(params: &SaParams) -> Result<(), Error> {
+    if params.id.spi.0 == 0 {
+        return Err(Error::InvalidSpi);
+    }
+    if params.source.is_ipv4() != params.id.destination.is_ipv4() {
+        return Err(Error::InvalidSelector);
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! What is said about an SA when it is added, and what can be seen of it afterwards.
+//! No behaviour and no PF_KEY number may enter; keys stay inside `Secret`.
+//! Answers to: RFC 4301 section 4.4.2.1, RFC 2367 sections 2.3.1 and 1.4 (states).
+
+use crate::crypto::AlgorithmKey;
+use crate::sa::lifetime::Limits;
+use crate::sa::replay::WindowView;
+use crate::terms::{Mode, SaId};
+use crate::time::WallClock;
+use std::net::IpAddr;
+
+/// The ports of ESP in UDP (RFC 3948).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UdpEncap {
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port.
+    pub destination_port: u16,
+}
+
+/// What is said about an SA when it is added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaParams {
+    /// SPI, protocol and destination: its name.
+    pub id: SaId,
+    /// The source of its packets.
+    pub source: IpAddr,
+    /// The mode it serves.
+    pub mode: Mode,
+    /// 0, or what ties it to templates with the same id.
+    pub reqid: u32,
+    /// The cipher or AEAD with its key (salt included).
+    pub encryption: Option<AlgorithmKey>,
+    /// The MAC with its key.
+    pub authentication: Option<AlgorithmKey>,
+    /// Packets in the replay window; 0 turns the check off.
+    pub replay_window: u32,
+    /// Whether sequence numbers have 64 bits.
+    pub esn: bool,
+    /// Whether 32-bit sequence numbers may start again after 2^32-1.
+    pub cycle_sequence: bool,
+    /// What raises an early warning.
+    pub soft: Limits,
+    /// What ends it.
+    pub hard: Limits,
+    /// ESP in UDP.
+    pub encap: Option<UdpEncap>,
+    /// Flags of a dialect, kept and shown, never read.
+    pub flags: u32,
+    /// The process that added it, 0 if unknown.
+    pub owner: u32,
+}
+
+/// An SA's state (RFC 2367 §1.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// It has an SPI and no keys yet.
+    Larval,
+    /// It serves.
+    Mature,
+    /// It serves, and its soft lifetime is over.
+    Dying,
+    /// It serves no longer.
+    Dead,
+}
+
+impl State {
+    /// The manual pages' word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Larval => "larval",
+            Self::Mature => "mature",
+            Self::Dying => "dying",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// An SA as it was at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaView {
+    /// What was said when it was added.
+    pub params: SaParams,
+    /// Its state.
+    pub state: State,
+    /// When it was added.
+    pub created: WallClock,
+    /// When it carried its first packet.
+    pub first_used: Option<WallClock>,
+    /// Bytes it carried.
+    pub bytes: u64,
+    /// Packets it carried.
+    pub packets: u64,
+    /// The last sequence number sent or the highest received.
+    pub sequence: u64,
+    /// The first sequence number that it may not use without asking for more.
+    pub lease_limit: u64,
+    /// The replay window; `None` where the check is off.
+    pub window: Option<WindowView>,
+    /// Order of insertion.
+    pub serial: u64,
+}

@@ -1,0 +1,283 @@
+//! The SAD: finds an SA by its name (inbound), by its ends and a template (outbound), or by age (dump).
+//! No policy, no clock and no lock may enter: who shares the SAD locks it.
+//! Answers to: RFC 4301 sections 4.1 and 4.4.2, `setkey(8)` (delete, deleteall, flush, dump).
+
+use crate::error::Error;
+use crate::sa::association::Association;
+use crate::sa::params::State;
+use crate::terms::{Protocol, SaId, Spi, Template};
+use core::hash::{BuildHasher, Hasher as _};
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// How many random SPIs are tried before the range is searched in order.
+const RANDOM_TRIES: u32 = 16;
+
+/// Hashes with a seed that the caller chose: runs replay, and strangers cannot aim at one bucket.
+#[derive(Clone, Debug)]
+struct Seeded(u64);
+
+impl BuildHasher for Seeded {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
+}
+
+/// Protocol, source, destination, and a reqid; 0 stands for all SAs of the pair.
+type PairKey = (Protocol, IpAddr, IpAddr, u32);
+/// SAs by their serial number.
+type Ages = BTreeMap<u64, Arc<Association>>;
+
+/// The security association database.
+#[derive(Debug)]
+pub struct Sad {
+    by_id: HashMap<SaId, Arc<Association>, Seeded>,
+    by_pair: HashMap<PairKey, Ages, Seeded>,
+    by_age: Ages,
+    last_serial: u64,
+}
+
+impl Sad {
+    /// Makes an empty SAD; `hash_seed` should be random outside of tests.
+    #[must_use]
+    pub fn new(hash_seed: u64) -> Self {
+        Self {
+            by_id: HashMap::with_hasher(Seeded(hash_seed)),
+            by_pair: HashMap::with_hasher(Seeded(hash_seed)),
+            by_age: Ages::new(),
+            last_serial: 0,
+        }
+    }
+
+    /// The number of SAs, larval ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Says whether there is no SA at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Adds an SA behind all others.
+    ///
+    /// # Errors
+    /// `Exists` if SPI, protocol and destination are taken.
+    pub fn insert(&mut self, association: Arc<Association>) -> Result<(), Error> {
+        if self.by_id.contains_key(association.id()) {
+            return Err(Error::Exists);
+        }
+        self.last_serial = self.last_serial.saturating_add(1);
+        association.assign_serial(self.last_serial);
+        self.link(association);
+        Ok(())
+    }
+
+    /// Puts an SA in the place of the one with the same name (UPDATE); the old one serves no longer.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such SA.
+    pub fn replace(&mut self, association: Arc<Association>) -> Result<Arc<Association>, Error> {
+        let old = self.unlink(association.id()).ok_or(Error::NotFound)?;
+        association.assign_serial(old.serial());
+        self.link(association);
+        old.retire();
+        Ok(old)
+    }
+
+    fn link(&mut self, association: Arc<Association>) {
+        let serial = association.serial();
+        for key in pair_keys(&association) {
+            self.by_pair
+                .entry(key)
+                .or_default()
+                .insert(serial, Arc::clone(&association));
+        }
+        self.by_age.insert(serial, Arc::clone(&association));
+        self.by_id.insert(*association.id(), association);
+    }
+
+    fn unlink(&mut self, id: &SaId) -> Option<Arc<Association>> {
+        let association = self.by_id.remove(id)?;
+        let serial = association.serial();
+        for key in pair_keys(&association) {
+            if let Entry::Occupied(mut pair) = self.by_pair.entry(key) {
+                pair.get_mut().remove(&serial);
+                if pair.get().is_empty() {
+                    pair.remove();
+                }
+            }
+        }
+        self.by_age.remove(&serial);
+        Some(association)
+    }
+
+    /// Finds the SA with this name.
+    #[must_use]
+    pub fn lookup(&self, id: &SaId) -> Option<Arc<Association>> {
+        self.by_id.get(id).cloned()
+    }
+
+    /// Finds the SA of an inbound packet, whatever its state.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
+    //# An inbound unicast packet is mapped to its SA by the SPI, with the protocol if the receiver likes.
+    #[must_use]
+    pub fn inbound_sa(&self, spi: Spi, destination: IpAddr, protocol: Protocol) -> Option<Arc<Association>> {
+        self.lookup(&SaId {
+            spi,
+            protocol,
+            destination,
+        })
+    }
+
+    /// Chooses an SA for an outbound packet: the template's ends, else the ones given; its protocol, mode
+    /// and, if it has one, reqid. With `prefer_old` the oldest; else the newest mature, else the newest dying.
+    #[must_use]
+    pub fn outbound_sa(
+        &self,
+        template: &Template,
+        source: IpAddr,
+        destination: IpAddr,
+        prefer_old: bool,
+    ) -> Option<Arc<Association>> {
+        let (source, destination) = template.endpoints.unwrap_or((source, destination));
+        let pair = self
+            .by_pair
+            .get(&(template.protocol, source, destination, template.reqid))?;
+        let serves = |association: &&Arc<Association>| {
+            association.usable_outbound() && association.params().mode.serves(template.mode)
+        };
+        if prefer_old {
+            return pair.values().find(serves).cloned();
+        }
+        let newest = || pair.values().rev().filter(serves);
+        newest()
+            .find(|association| association.state() == State::Mature)
+            .or_else(|| newest().next())
+            .cloned()
+    }
+
+    /// Takes out one SA; who still holds it cannot use it any more.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such SA.
+    pub fn remove(&mut self, id: &SaId) -> Result<Arc<Association>, Error> {
+        let association = self.unlink(id).ok_or(Error::NotFound)?;
+        association.retire();
+        Ok(association)
+    }
+
+    /// Takes out every SA between two ends, except larval ones (`deleteall`, INITIAL-CONTACT).
+    pub fn remove_pair(
+        &mut self,
+        protocol: Protocol,
+        source: IpAddr,
+        destination: IpAddr,
+    ) -> Vec<Arc<Association>> {
+        let all = self.by_pair.get(&(protocol, source, destination, 0));
+        let ids: Vec<_> = all
+            .into_iter()
+            .flat_map(Ages::values)
+            .filter(|association| association.state() != State::Larval)
+            .map(|association| *association.id())
+            .collect();
+        ids.iter().filter_map(|id| self.remove(id).ok()).collect()
+    }
+
+    /// Takes out every SA of a protocol, or of all; larval ones, too.
+    pub fn flush(&mut self, protocol: Option<Protocol>) -> Vec<Arc<Association>> {
+        let gone = self.dump(protocol);
+        if gone.len() == self.len() {
+            self.by_id.clear();
+            self.by_pair.clear();
+            self.by_age.clear();
+        }
+        for association in &gone {
+            self.unlink(association.id());
+            association.retire();
+        }
+        gone
+    }
+
+    /// Every SA of a protocol, or of all, in order of insertion.
+    #[must_use]
+    pub fn dump(&self, protocol: Option<Protocol>) -> Vec<Arc<Association>> {
+        let wanted = |sa: &&Arc<Association>| protocol.is_none_or(|protocol| sa.id().protocol == protocol);
+        self.all().filter(wanted).cloned().collect()
+    }
+
+    /// Every SA in order of insertion.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Association>> {
+        self.by_age.values()
+    }
+
+    /// Finds an SPI of the range `min..=max` that is free for this protocol and destination. The caller
+    /// inserts an SA with it before anybody else asks.
+    ///
+    /// # Errors
+    /// `OutOfRange` if the range is upside down, `InvalidSpi` if only reserved SPIs or none that fit the
+    /// protocol are in it, `SpiExhausted` if all are taken.
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-2.1
+    //# SPIs 1 to 255 are reserved and are not handed out.
+    pub fn allocate_spi(
+        &self,
+        protocol: Protocol,
+        destination: IpAddr,
+        min: u32,
+        max: u32,
+        random: &mut dyn FnMut() -> u32,
+    ) -> Result<Spi, Error> {
+        if min > max {
+            return Err(Error::OutOfRange { field: "spi" });
+        }
+        let ceiling = if protocol == Protocol::IpComp {
+            u32::from(u16::MAX)
+        } else {
+            u32::MAX
+        };
+        let (first, last) = (min.max(Spi::FIRST_ALLOCATABLE), max.min(ceiling));
+        if first > last {
+            return Err(Error::InvalidSpi);
+        }
+        let free = |spi: u32| {
+            !self.by_id.contains_key(&SaId {
+                spi: Spi(spi),
+                protocol,
+                destination,
+            })
+        };
+        let span = u64::from(last - first) + 1;
+        let mut drawn = || first + u32::try_from(u64::from(random()) % span).unwrap_or(0);
+        for _ in 0..RANDOM_TRIES {
+            let spi = drawn();
+            if free(spi) {
+                return Ok(Spi(spi));
+            }
+        }
+        // At most as many probes as SAs: a dense range costs time, a full one is the only failure.
+        let start = drawn();
+        (start..=last)
+            .chain(first..start)
+            .find(|spi| free(*spi))
+            .map(Spi)
+            .ok_or(Error::SpiExhausted)
+    }
+}
+
+/// Under which keys an SA is found by its ends: all of the pair, and those with its reqid.
+fn pair_keys(association: &Association) -> impl Iterator<Item = PairKey> + use<> {
+    let params = association.params();
+    let (protocol, source, destination) = (params.id.protocol, params.source, params.id.destination);
+    let named = (params.reqid != 0).then_some(params.reqid);
+    core::iter::once(0)
+        .chain(named)
+        .map(move |reqid| (protocol, source, destination, reqid))
+}
