@@ -11,9 +11,8 @@ use crate::crypto::registry::IvSource;
 use crate::crypto::{Protection, Suite};
 use crate::error::DropReason;
 use crate::terms::{Sequence, Spi};
+use crate::wire::esp::{HEADER_BYTES, emit_header};
 
-/// SPI and the low half of the sequence number.
-const HEADER_BYTES: usize = 8;
 /// The longest IV of any row: one AES block.
 const IV_BYTES_MAX: usize = 16;
 /// The longest additional data: SPI and a 64-bit sequence number.
@@ -116,8 +115,7 @@ impl Esp {
         packet.extend_back(padded - payload + self.icv_bytes)?;
 
         let (header, rest) = packet.as_mut_slice()[at..].split_at_mut(HEADER_BYTES);
-        header[..4].copy_from_slice(&self.spi.0.to_be_bytes());
-        header[4..].copy_from_slice(&sequence.low().to_be_bytes());
+        emit_header(header, self.spi, sequence.low())?;
         let (iv_field, rest) = rest.split_at_mut(self.iv_bytes);
         iv_field.copy_from_slice(iv);
         let (text, icv) = rest.split_at_mut(padded);

@@ -4,3 +4,4 @@
 
 pub mod esp;
 mod padding;
+pub mod tunnel;
