@@ -206,3 +206,11 @@ class IdentityType(IntEnum):
     PREFIX = 1
     FQDN = 2
     USERFQDN = 3
+
+
+class SadbCompression(IntEnum):
+    """Compressions of IPComp, in the field of the cipher (`SADB_X_CALG_*`)."""
+
+    OUI = 1
+    DEFLATE = 2
+    LZS = 3

@@ -1,0 +1,138 @@
+"""The forms of setkey: what one text means to which tool, as one row each.
+
+No parsing and no printing may enter; a form is data that the grammar, the messages and the dumps look at.
+Answers to setkey(8) of ipsec-tools on Linux (`linux`), of KAME (`kame`), and to our own manual (`sallet`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way of speaking setkey."""
+
+    name: str
+    dialect: str
+    """The PF_KEY dialect that its connection speaks."""
+    transaction: bool
+    """A file is checked whole and applied whole; otherwise command by command."""
+    forward_too: bool
+    """An `in` policy is sent a second time as `fwd`."""
+    priority: bool
+    """Policies may carry `prio`."""
+    cyclic_by_default: bool
+    """An SA without `-f nocyclic-seq` says that its sequence number may wrap."""
+    sends_flags: bool
+    """`-f` reaches the daemon; on Linux no such flag exists."""
+    strict_keys: bool
+    """Only the lengths an algorithm has are sent; otherwise everything from shortest to longest."""
+    strict_spi: bool
+    """SPIs that IANA reserves are refused before they are sent."""
+    deleteall_by_dump: bool
+    """deleteall dumps the SAD and deletes one by one, and stops at the last SA, which it prints instead."""
+    ipsec_tools: bool
+    """What ipsec-tools added: esp-udp, ports of SAs, -bh, -bs, `icmp t,c`, spdupdate, fwd, exit."""
+    window_max: int
+    """Largest -r, in the dialect's unit."""
+    any_word: str
+    """The upper-layer protocol 255 in a dump."""
+    bare_ports: frozenset[int]
+    """Upper-layer protocols whose dump shows no `[port]`."""
+    coded: frozenset[int]
+    """Upper-layer protocols whose ports are a type and a code."""
+    trailing_blank: bool
+    """A blank follows the destination in a dump of the SAD."""
+    cipher_names: Mapping[str, str]
+    mac_names: Mapping[str, str]
+    """What a dump calls an algorithm."""
+
+
+_OLD_NAMES: Final = {
+    "hmac-md5-96": "hmac-md5",
+    "hmac-sha1-96": "hmac-sha1",
+    "hmac-ripemd160-96": "hmac-ripemd160",
+    "aes-xcbc-mac-96": "aes-xcbc-mac",
+    "keyed-md5": "md5",
+    "keyed-sha1": "sha",
+}
+_LINUX_NAMES: Final = _OLD_NAMES | {
+    "hmac-sha2-256-128": "hmac-sha256",
+    "hmac-sha2-256-96": "hmac-sha256",
+    "hmac-sha2-384-192": "hmac-sha384",
+    "hmac-sha2-512-256": "hmac-sha512",
+}
+_KAME_NAMES: Final = _OLD_NAMES | {
+    "hmac-sha2-256-128": "hmac-sha2-256",
+    "hmac-sha2-256-96": "hmac-sha2-256",
+    "hmac-sha2-384-192": "hmac-sha2-384",
+    "hmac-sha2-512-256": "hmac-sha2-512",
+}
+_ICMP, _GRE, _ICMP6, _MH = 1, 47, 58, 135
+
+FORMS: Final[dict[str, Form]] = {
+    "sallet": Form(
+        name="sallet",
+        dialect="sallet",
+        transaction=True,
+        forward_too=True,
+        priority=True,
+        cyclic_by_default=False,
+        sends_flags=False,
+        strict_keys=True,
+        strict_spi=True,
+        deleteall_by_dump=False,
+        ipsec_tools=True,
+        window_max=4096,
+        any_word="any",
+        bare_ports=frozenset({_ICMP, _ICMP6, _GRE, _MH}),
+        coded=frozenset({_ICMP, _ICMP6, _MH}),
+        trailing_blank=True,
+        cipher_names={},
+        mac_names=_LINUX_NAMES,
+    ),
+    "linux": Form(
+        name="linux",
+        dialect="linux",
+        transaction=False,
+        forward_too=True,
+        priority=True,
+        cyclic_by_default=False,
+        sends_flags=False,
+        strict_keys=False,
+        strict_spi=False,
+        deleteall_by_dump=True,
+        ipsec_tools=True,
+        window_max=255,
+        any_word="255",
+        bare_ports=frozenset({_ICMP, _ICMP6, _GRE, _MH}),
+        coded=frozenset({_ICMP, _ICMP6, _MH}),
+        trailing_blank=True,
+        cipher_names={},
+        mac_names=_LINUX_NAMES,
+    ),
+    "kame": Form(
+        name="kame",
+        dialect="kame",
+        transaction=False,
+        forward_too=False,
+        priority=False,
+        cyclic_by_default=True,
+        sends_flags=True,
+        strict_keys=False,
+        strict_spi=False,
+        deleteall_by_dump=False,
+        ipsec_tools=False,
+        window_max=255,
+        any_word="any",
+        bare_ports=frozenset({_ICMP6}),
+        coded=frozenset({_ICMP6}),
+        trailing_blank=True,
+        cipher_names={"aes-cbc": "rijndael-cbc"},
+        mac_names=_KAME_NAMES,
+    ),
+}
+"""The rows; NetBSD's and FreeBSD's come with their dialects."""

@@ -1,0 +1,148 @@
+"""The words of setkey for algorithms, protocols and services, and the key lengths that go with them.
+
+No PF_KEY number (those are the dialects') and no look-up on the host may enter.
+Answers to setkey(8) of KAME, ipsec-tools and FreeBSD; RFC 4106, RFC 3686 and RFC 7634 for salts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class AlgorithmWord:
+    """What a word of setkey stands for: the RFC name, and the lengths of key that it takes."""
+
+    name: str
+    key_bits: tuple[int, ...] = ()
+    """The lengths allowed, salt included; empty where a range is."""
+    range_bits: tuple[int, int] = (0, 0)
+    salt_bits: int = 0
+
+    @property
+    def minimum(self) -> int:
+        """Shortest key in bits, salt included."""
+        return self.key_bits[0] if self.key_bits else self.range_bits[0]
+
+    @property
+    def maximum(self) -> int:
+        """Longest key in bits, salt included."""
+        return self.key_bits[-1] if self.key_bits else self.range_bits[1]
+
+    def accepts(self, bits: int) -> bool:
+        """Say whether a key of that many bits, salt included, fits."""
+        return bits in self.key_bits if self.key_bits else self.minimum <= bits <= self.maximum
+
+    def expectation(self) -> str:
+        """Say which keys fit: `160, 224 or 288 bits (20, 28 or 36 bytes; the last 4 are the salt)`."""
+        if not self.key_bits:
+            return f"{self.minimum} to {self.maximum} bits" if self.maximum else "no key"
+        salt = f"; the last {self.salt_bits // 8} are the salt" if self.salt_bits else ""
+        return f"{_listed(self.key_bits)} bits ({_listed(tuple(n // 8 for n in self.key_bits))} bytes{salt})"
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    """Write numbers as `1, 2 or 3`."""
+    words = [str(number) for number in numbers]
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+_AES: Final = (128, 192, 256)
+_AES_SALTED: Final = (160, 224, 288)
+
+NULL: Final = AlgorithmWord("null", range_bits=(0, 2048))
+_SHA256: Final = AlgorithmWord("hmac-sha2-256-128", (256,))
+_SHA384: Final = AlgorithmWord("hmac-sha2-384-192", (384,))
+_SHA512: Final = AlgorithmWord("hmac-sha2-512-256", (512,))
+_AES_CBC: Final = AlgorithmWord("aes-cbc", _AES)
+
+AUTHENTICATION: Final[dict[str, AlgorithmWord]] = {
+    "hmac-md5": AlgorithmWord("hmac-md5-96", (128,)),
+    "hmac-sha1": AlgorithmWord("hmac-sha1-96", (160,)),
+    "hmac-sha256": _SHA256,
+    "hmac-sha2-256": _SHA256,
+    "hmac-sha384": _SHA384,
+    "hmac-sha2-384": _SHA384,
+    "hmac-sha512": _SHA512,
+    "hmac-sha2-512": _SHA512,
+    "hmac-ripemd160": AlgorithmWord("hmac-ripemd160-96", (160,)),
+    "aes-xcbc-mac": AlgorithmWord("aes-xcbc-mac-96", (128,)),
+    "keyed-md5": AlgorithmWord("keyed-md5", (128,)),
+    "keyed-sha1": AlgorithmWord("keyed-sha1", (160,)),
+    "tcp-md5": AlgorithmWord("tcp-md5", range_bits=(8, 640)),
+    "null": NULL,
+}
+"""Words behind -A."""
+
+ENCRYPTION: Final[dict[str, AlgorithmWord]] = {
+    "des-cbc": AlgorithmWord("des-cbc", (64,)),
+    "3des-cbc": AlgorithmWord("3des-cbc", (192,)),
+    "null": NULL,
+    "simple": NULL,
+    "blowfish-cbc": AlgorithmWord("blowfish-cbc", range_bits=(40, 448)),
+    "cast128-cbc": AlgorithmWord("cast128-cbc", range_bits=(40, 128)),
+    "des-deriv": AlgorithmWord("des-cbc", (64,)),
+    "des-32iv": AlgorithmWord("des-cbc", (64,)),
+    "twofish-cbc": AlgorithmWord("twofish-cbc", range_bits=(0, 256)),
+    "rijndael-cbc": _AES_CBC,
+    "aes-cbc": _AES_CBC,
+    "aes-ctr": AlgorithmWord("aes-ctr", _AES_SALTED, salt_bits=32),
+    "camellia-cbc": AlgorithmWord("camellia-cbc", _AES),
+    "aes-gcm-16": AlgorithmWord("aes-gcm-16", _AES_SALTED, salt_bits=32),
+    "aes-gmac": AlgorithmWord("aes-gmac", _AES_SALTED, salt_bits=32),
+    "chacha20-poly1305": AlgorithmWord("chacha20-poly1305", (288,), salt_bits=32),
+}
+"""Words behind -E."""
+
+COMPRESSION: Final[tuple[str, ...]] = ("oui", "deflate", "lzs")
+"""Words behind -C."""
+
+COMBINED: Final[frozenset[str]] = frozenset({"aes-gcm-16", "aes-gmac", "chacha20-poly1305"})
+"""RFC names of the algorithms that authenticate what they encrypt and take no -A."""
+
+PROTOCOLS: Final[dict[str, int]] = {
+    "any": 255,
+    "icmp": 1,
+    "igmp": 2,
+    "ip4": 4,
+    "ipv4": 4,
+    "ipencap": 4,
+    "tcp": 6,
+    "udp": 17,
+    "ipv6": 41,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
+    "icmp6": 58,
+    "ipv6-icmp": 58,
+    "ospf": 89,
+    "pim": 103,
+    "ipcomp": 108,
+    "vrrp": 112,
+    "l2tp": 115,
+    "sctp": 132,
+    "mh": 135,
+    "udplite": 136,
+}
+"""Upper-layer protocols by the names setkey and the usual protocol table have for them (IANA numbers)."""
+
+PROTOCOL_NAMES: Final[dict[int, str]] = {
+    1: "icmp",
+    2: "igmp",
+    6: "tcp",
+    17: "udp",
+    41: "ipv6",
+    47: "gre",
+    50: "esp",
+    51: "ah",
+    58: "ipv6-icmp",
+    89: "ospf",
+    103: "pim",
+    108: "ipcomp",
+    112: "vrrp",
+    115: "l2tp",
+    132: "sctp",
+    136: "udplite",
+}
+"""The way back, for dumps: one name a number; the forms add what they write differently."""
