@@ -167,6 +167,8 @@ drop_reasons! {
     InTooDeep,
     /// Inbound: UDP encapsulation that does not fit the SA's ports or kind.
     InEncapMismatch,
+    /// Inbound: a NAT keepalive, swallowed (RFC 3948 §2.3).
+    Keepalive,
     /// No buffer was free.
     NoBuffer,
 }

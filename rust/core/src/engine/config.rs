@@ -1,0 +1,311 @@
+//! `Config`: what the engine may be told, and `Setting`: one field of it with a new value.
+//! No sysctl name and no personality's default may enter: they translate to these fields elsewhere.
+//! Answers to: `ipsec(4)` (`def_policy`, `*_deflev`, `dfbit`), RFC 4301 section 4.4.1 and section 8.
+
+use crate::error::Error;
+use crate::selector::AddressRange;
+use crate::terms::{Level, Mode, Protocol, Spi, Template};
+use crate::transform::tunnel::DfPolicy;
+use std::net::IpAddr;
+
+/// What happens to a packet that no SPD entry matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultPolicy {
+    /// It passes without protection.
+    Bypass,
+    /// It is dropped: what RFC 4301 §4.4.1 asks.
+    Discard,
+}
+
+/// What a template's level `default` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultLevel {
+    /// As [`Level::Use`].
+    Use,
+    /// As [`Level::Require`].
+    Require,
+}
+
+impl DefaultLevel {
+    const fn level(self) -> Level {
+        match self {
+            Self::Use => Level::Use,
+            Self::Require => Level::Require,
+        }
+    }
+}
+
+/// Everything an engine can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// For packets that no SPD entry matches.
+    pub default_policy: DefaultPolicy,
+    /// Level `default` of an ESP template in transport mode.
+    pub esp_transport_level: DefaultLevel,
+    /// Level `default` of an ESP template in tunnel mode.
+    pub esp_tunnel_level: DefaultLevel,
+    /// Level `default` of an AH template in transport mode.
+    pub ah_transport_level: DefaultLevel,
+    /// Level `default` of an AH template in tunnel mode.
+    pub ah_tunnel_level: DefaultLevel,
+    /// Prefer the oldest of several outbound SAs that would do; else the newest.
+    pub prefer_old_sa: bool,
+    /// The Don't Fragment bit of outer IPv4 headers.
+    pub df: DfPolicy,
+    /// This host's addresses; `None` means that every address is.
+    pub local: Option<Vec<AddressRange>>,
+    /// Whether the engine itself, and not the host's stack, takes one off the hop limit of a forwarded packet.
+    pub decrement_hop_limit: bool,
+    /// The largest packet the wire takes, in bytes; 0 means no limit.
+    pub path_mtu: u32,
+    /// Hop limit of outer headers.
+    pub hop_limit: u8,
+    /// UDP ports of this host on which ESP-in-UDP arrives.
+    pub encap_ports: Vec<u16>,
+    /// How long an SPI that `sad_getspi` gave out waits for its SA, in seconds.
+    pub larval_secs: u64,
+    /// How long the same acquire is not repeated, in seconds.
+    pub acquire_block_secs: u64,
+    /// The lowest SPI given out where the request names no range.
+    pub spi_min: u32,
+    /// The highest SPI given out where the request names no range.
+    pub spi_max: u32,
+    /// How many sequence numbers one lease in memory covers; fixed when the engine is made.
+    pub lease_block: u64,
+    /// How many events wait to be polled before further ones are counted and forgotten.
+    pub event_limit: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            default_policy: DefaultPolicy::Bypass,
+            esp_transport_level: DefaultLevel::Use,
+            esp_tunnel_level: DefaultLevel::Use,
+            ah_transport_level: DefaultLevel::Use,
+            ah_tunnel_level: DefaultLevel::Use,
+            prefer_old_sa: false,
+            df: DfPolicy::Copy,
+            local: None,
+            decrement_hop_limit: true,
+            path_mtu: 0,
+            hop_limit: 64,
+            encap_ports: vec![4500],
+            larval_secs: 30,
+            acquire_block_secs: 20,
+            spi_min: Spi::FIRST_ALLOCATABLE,
+            spi_max: 0x0fff_ffff,
+            lease_block: 1 << 20,
+            event_limit: 4096,
+        }
+    }
+}
+
+/// One field of [`Config`] with a new value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// [`Config::default_policy`].
+    DefaultPolicy(DefaultPolicy),
+    /// [`Config::esp_transport_level`].
+    EspTransportLevel(DefaultLevel),
+    /// [`Config::esp_tunnel_level`].
+    EspTunnelLevel(DefaultLevel),
+    /// [`Config::ah_transport_level`].
+    AhTransportLevel(DefaultLevel),
+    /// [`Config::ah_tunnel_level`].
+    AhTunnelLevel(DefaultLevel),
+    /// [`Config::prefer_old_sa`].
+    PreferOldSa(bool),
+    /// [`Config::df`].
+    Df(DfPolicy),
+    /// [`Config::local`].
+    Local(Option<Vec<AddressRange>>),
+    /// [`Config::decrement_hop_limit`].
+    DecrementHopLimit(bool),
+    /// [`Config::path_mtu`].
+    PathMtu(u32),
+    /// [`Config::hop_limit`].
+    HopLimit(u8),
+    /// [`Config::encap_ports`].
+    EncapPorts(Vec<u16>),
+    /// [`Config::larval_secs`].
+    LarvalSecs(u64),
+    /// [`Config::acquire_block_secs`].
+    AcquireBlockSecs(u64),
+    /// [`Config::spi_min`] and [`Config::spi_max`].
+    SpiRange {
+        /// Lowest.
+        min: u32,
+        /// Highest.
+        max: u32,
+    },
+    /// [`Config::event_limit`].
+    EventLimit(usize),
+}
+
+/// The smallest path MTU that can be set: what every IPv4 link carries (RFC 791).
+pub const PATH_MTU_MIN: u32 = 68;
+
+impl Config {
+    /// Changes one field.
+    ///
+    /// # Errors
+    /// `OutOfRange` names the field; nothing was changed then.
+    pub fn apply(&mut self, setting: Setting) -> Result<(), Error> {
+        match setting {
+            Setting::DefaultPolicy(value) => self.default_policy = value,
+            Setting::EspTransportLevel(value) => self.esp_transport_level = value,
+            Setting::EspTunnelLevel(value) => self.esp_tunnel_level = value,
+            Setting::AhTransportLevel(value) => self.ah_transport_level = value,
+            Setting::AhTunnelLevel(value) => self.ah_tunnel_level = value,
+            Setting::PreferOldSa(value) => self.prefer_old_sa = value,
+            Setting::Df(value) => self.df = value,
+            Setting::Local(value) => self.local = value,
+            Setting::DecrementHopLimit(value) => self.decrement_hop_limit = value,
+            Setting::PathMtu(value) => {
+                self.path_mtu = in_range("path_mtu", value, |v| v == 0 || v >= PATH_MTU_MIN)?
+            }
+            Setting::HopLimit(value) => self.hop_limit = in_range("hop_limit", value, |v| v > 0)?,
+            Setting::EncapPorts(value) => self.encap_ports = value,
+            Setting::LarvalSecs(value) => self.larval_secs = in_range("larval_secs", value, |v| v > 0)?,
+            Setting::AcquireBlockSecs(value) => self.acquire_block_secs = value,
+            Setting::SpiRange { min, max } => {
+                self.spi_max = in_range("spi_range", max, |max| {
+                    min >= Spi::FIRST_ALLOCATABLE && min <= max
+                })?;
+                self.spi_min = min;
+            }
+            Setting::EventLimit(value) => self.event_limit = in_range("event_limit", value, |v| v > 0)?,
+        }
+        Ok(())
+    }
+
+    /// What a template's level comes to: never [`Level::Default`].
+    #[must_use]
+    pub fn level(&self, template: &Template) -> Level {
+        match template.level {
+            Level::Default => match (template.protocol, template.mode) {
+                (Protocol::Esp, Mode::Tunnel) => self.esp_tunnel_level.level(),
+                (Protocol::Esp, Mode::Transport | Mode::Any) => self.esp_transport_level.level(),
+                (Protocol::Ah, Mode::Tunnel) => self.ah_tunnel_level.level(),
+                (Protocol::Ah, Mode::Transport | Mode::Any) => self.ah_transport_level.level(),
+                // A packet that would not shrink travels uncompressed, so nobody can insist (RFC 3173 §2.2).
+                (Protocol::IpComp, _) => Level::Use,
+            },
+            Level::Use => Level::Use,
+            Level::Require => Level::Require,
+            Level::Unique => Level::Unique,
+        }
+    }
+
+    /// Whether `address` is this host's.
+    #[must_use]
+    pub fn is_local(&self, address: &IpAddr) -> bool {
+        self.local
+            .as_ref()
+            .is_none_or(|ranges| ranges.iter().any(|range| range.contains(address)))
+    }
+}
+
+fn in_range<T: Copy>(field: &'static str, value: T, accept: impl FnOnce(T) -> bool) -> Result<T, Error> {
+    if accept(value) {
+        Ok(value)
+    } else {
+        Err(Error::OutOfRange { field })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: Template = Template {
+        protocol: Protocol::Esp,
+        mode: Mode::Tunnel,
+        level: Level::Default,
+        reqid: 0,
+        endpoints: None,
+    };
+
+    #[test]
+    fn the_default_level_is_resolved_by_protocol_and_mode() {
+        let mut config = Config::default();
+        assert_eq!(config.level(&TEMPLATE), Level::Use);
+        config
+            .apply(Setting::EspTunnelLevel(DefaultLevel::Require))
+            .unwrap();
+        assert_eq!(config.level(&TEMPLATE), Level::Require);
+        assert_eq!(
+            config.level(&Template {
+                mode: Mode::Transport,
+                ..TEMPLATE
+            }),
+            Level::Use
+        );
+        assert_eq!(
+            config.level(&Template {
+                level: Level::Unique,
+                ..TEMPLATE
+            }),
+            Level::Unique
+        );
+        assert_eq!(
+            config.level(&Template {
+                protocol: Protocol::IpComp,
+                ..TEMPLATE
+            }),
+            Level::Use
+        );
+        config
+            .apply(Setting::AhTransportLevel(DefaultLevel::Require))
+            .unwrap();
+        assert_eq!(
+            config.level(&Template {
+                protocol: Protocol::Ah,
+                mode: Mode::Any,
+                ..TEMPLATE
+            }),
+            Level::Require
+        );
+        assert_eq!(
+            config.level(&Template {
+                protocol: Protocol::Ah,
+                ..TEMPLATE
+            }),
+            Level::Use
+        );
+    }
+
+    #[test]
+    fn values_outside_their_range_change_nothing() {
+        let mut config = Config::default();
+        for setting in [
+            Setting::PathMtu(67),
+            Setting::HopLimit(0),
+            Setting::LarvalSecs(0),
+            Setting::SpiRange { min: 255, max: 300 },
+            Setting::SpiRange { min: 400, max: 300 },
+            Setting::EventLimit(0),
+        ] {
+            assert!(matches!(config.apply(setting), Err(Error::OutOfRange { .. })));
+        }
+        assert_eq!(config, Config::default());
+        config.apply(Setting::PathMtu(1400)).unwrap();
+        assert_eq!(config.path_mtu, 1400);
+    }
+
+    #[test]
+    fn without_a_list_every_address_is_local() {
+        let mut config = Config::default();
+        let here: IpAddr = "192.0.2.1".parse().unwrap();
+        let there: IpAddr = "192.0.2.2".parse().unwrap();
+        assert!(config.is_local(&here) && config.is_local(&there));
+        config
+            .apply(Setting::Local(Some(vec![AddressRange {
+                first: here,
+                last: here,
+            }])))
+            .unwrap();
+        assert!(config.is_local(&here) && !config.is_local(&there));
+    }
+}

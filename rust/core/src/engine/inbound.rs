@@ -1,0 +1,301 @@
+//! Inbound: SAs undone from the outside in, then the check against policy; cleartext is judged too.
+//! No byte offset and no key may enter: `wire` and `transform` know them.
+//! Answers to: RFC 4301 section 5.2, RFC 4303 section 3.4, RFC 3948 section 3; ARCHITECTURE.md D.
+
+use super::Engine;
+use super::batch::{Batch, Output};
+use super::config::DefaultPolicy;
+use super::explain::is_neighbour_discovery;
+use super::journey::Step;
+use super::pass::Pass;
+use super::path::Hop;
+use crate::buffer::PacketBuf;
+use crate::error::DropReason;
+use crate::sa::Association;
+use crate::spd::Action;
+use crate::terms::{Direction, Mode, PolicyId, Protocol};
+use crate::time::Instant;
+use crate::transform::tunnel;
+use crate::wire::ip::{self, Summary};
+use crate::wire::{esp, protocol, udp, udp_encap};
+use std::sync::Arc;
+
+/// How many nested SAs are undone for one packet.
+const NESTING_LIMIT: usize = 16;
+/// Where ESP begins in a packet, if it is for an SA.
+#[derive(Clone, Copy)]
+struct EspAt {
+    /// The ESP header, behind UDP if that carries it.
+    at: usize,
+    /// One past the last byte of ESP.
+    end: usize,
+    /// This host's UDP port, if UDP carries it.
+    port: Option<u16>,
+}
+
+impl Engine {
+    /// Takes packets in, ESP and cleartext alike: each one ends in `out.deliver` or in `out.dropped`. The
+    /// batch is emptied.
+    pub fn handle_inbound(&self, batch: &mut Batch, now: Instant, out: &mut Output) {
+        let mut pass = Pass::begin(self, now, out);
+        for packet in batch.drain() {
+            pass.inbound(packet);
+        }
+        pass.finish();
+    }
+}
+
+impl Pass<'_> {
+    fn inbound(&mut self, mut packet: PacketBuf) {
+        let bytes = packet.len();
+        self.stats.inbound_arrived.add(bytes);
+        self.out.step(|| Step::Arrived {
+            direction: Direction::Inbound,
+            bytes,
+        });
+        self.worker.path.clear();
+        match self.inbound_steps(&mut packet) {
+            Ok(()) => {
+                let bytes = packet.len();
+                if self.worker.path.is_empty() {
+                    self.stats.inbound_bypassed.add(bytes);
+                } else {
+                    self.stats.inbound_delivered.add(bytes);
+                }
+                self.out.step(|| Step::Delivered { bytes });
+                self.out.deliver.push(packet);
+            }
+            Err(reason) => self.drop_packet(packet, reason),
+        }
+    }
+
+    fn inbound_steps(&mut self, packet: &mut PacketBuf) -> Result<(), DropReason> {
+        loop {
+            let nested = !self.worker.path.is_empty();
+            let malformed = if nested {
+                DropReason::BadPadding
+            } else {
+                DropReason::InMalformed
+            };
+            let summary = Summary::parse(packet.as_slice()).ok_or(malformed)?;
+            packet.truncate(summary.total_bytes);
+            let Some((association, esp_at)) = self.association_for(packet.as_slice(), &summary)? else {
+                return self.check_policy(packet.as_slice(), &summary);
+            };
+            if self.worker.path.len() == NESTING_LIMIT {
+                return Err(DropReason::InTooDeep);
+            }
+            self.open(packet, &association, esp_at, &summary)?;
+        }
+    }
+
+    /// Finds the SA that the packet is for; `None` if it is not for IPsec here.
+    fn association_for(
+        &self,
+        packet: &[u8],
+        summary: &Summary,
+    ) -> Result<Option<(Arc<Association>, EspAt)>, DropReason> {
+        let local = self.config.is_local(&summary.destination);
+        let Some(esp_at) = self.find_esp(packet, summary, local)? else {
+            // AH and IPComp have no transform here yet, so no SA can be theirs.
+            return match Protocol::from_number(summary.next_layer) {
+                Some(Protocol::Ah | Protocol::IpComp) if local => Err(DropReason::InNoSa),
+                Some(_) | None => Ok(None),
+            };
+        };
+        //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.1
+        //# a fragment that reaches ESP is discarded
+        if summary.fragment.is_some() {
+            return if local {
+                Err(DropReason::InFragment)
+            } else {
+                Ok(None)
+            };
+        }
+        let view = esp::Packet::new_checked(&packet[esp_at.at..esp_at.end])?;
+        let Some(association) = self
+            .sad
+            .inbound_sa(view.spi(), summary.destination, Protocol::Esp)
+        else {
+            // Somebody else's ESP on its way through is ordinary traffic.
+            return if local { Err(DropReason::InNoSa) } else { Ok(None) };
+        };
+        let fits = match association.params().encap {
+            // The peer's port may change behind a NAT, ours may not.
+            Some(encap) => esp_at.port == Some(encap.destination_port),
+            None => esp_at.port.is_none(),
+        };
+        if fits {
+            Ok(Some((association, esp_at)))
+        } else {
+            Err(DropReason::InEncapMismatch)
+        }
+    }
+
+    fn find_esp(&self, packet: &[u8], summary: &Summary, local: bool) -> Result<Option<EspAt>, DropReason> {
+        let at = summary.payload_at;
+        if summary.next_layer == Protocol::Esp.number() {
+            return Ok(Some(EspAt {
+                at,
+                end: summary.total_bytes,
+                port: None,
+            }));
+        }
+        if summary.next_layer != protocol::UDP || !local || summary.fragment.is_some() {
+            return Ok(None);
+        }
+        let Some(datagram) = udp::Packet::new_checked(summary.payload(packet)) else {
+            return Ok(None);
+        };
+        let port = datagram.destination_port();
+        if !self.config.encap_ports.contains(&port) {
+            return Ok(None);
+        }
+        match udp_encap::classify(datagram.payload()) {
+            udp_encap::Kind::Esp => {
+                let at = at + udp_encap::HEADER_BYTES;
+                let end = at + datagram.payload().len();
+                Ok(Some(EspAt {
+                    at,
+                    end,
+                    port: Some(port),
+                }))
+            }
+            udp_encap::Kind::Ike => Ok(None),
+            udp_encap::Kind::Keepalive => Err(DropReason::Keepalive),
+            udp_encap::Kind::Short => Err(DropReason::InEncapMismatch),
+        }
+    }
+
+    /// Undoes one SA and puts it on the path.
+    fn open(
+        &mut self,
+        packet: &mut PacketBuf,
+        association: &Arc<Association>,
+        esp_at: EspAt,
+        summary: &Summary,
+    ) -> Result<(), DropReason> {
+        let params = association.params();
+        if !association.usable_inbound() {
+            return Err(DropReason::InExpired);
+        }
+        let esp = association.esp().ok_or(DropReason::InExpired)?;
+        let (id, before_bytes, mut at) = (params.id, packet.len(), esp_at.at);
+        packet.truncate(esp_at.end);
+        let low = esp::Packet::new_checked(&packet.as_slice()[at..])?.sequence_low();
+        //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.3
+        //# the duplicate test comes first, then the ICV, and only then does the window move
+        let sequence = association.check(low)?;
+        if esp_at.port.is_some() {
+            at -= udp_encap::HEADER_BYTES;
+            packet.remove_gap(at, udp_encap::HEADER_BYTES)?;
+        }
+        let next_header = esp.open(at, sequence, packet)?;
+        association.mark(sequence)?;
+        let (payload_bytes, after_bytes) = (packet.len() - at, packet.len());
+        self.account(association, payload_bytes);
+        self.stats.inbound_opened.add(payload_bytes);
+        self.out.step(|| Step::Opened {
+            id,
+            sequence,
+            before_bytes,
+            after_bytes,
+        });
+        //= https://www.rfc-editor.org/rfc/rfc4303#section-2.6
+        //# a dummy packet is discarded, and that is no error
+        if next_header == protocol::NO_NEXT_HEADER {
+            return Err(DropReason::Dummy);
+        }
+        let mode = observed_mode(params.mode, next_header).ok_or(DropReason::BadPadding)?;
+        if mode == Mode::Tunnel {
+            tunnel::pop_outer(packet, at, summary.traffic_class)?;
+            let told = if next_header == protocol::IPV4 { 4 } else { 6 };
+            if ip::version(packet.as_slice()) != Some(told) {
+                return Err(DropReason::BadPadding);
+            }
+            let (source, destination, bytes) = (summary.source, summary.destination, packet.len());
+            self.out.step(|| Step::OuterPopped {
+                source,
+                destination,
+                bytes,
+            });
+        } else {
+            ip::replace_payload(packet.as_mut_slice(), at, next_header)
+                .map_err(|_| DropReason::BadPadding)?;
+            //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.2
+            //# what comes out of an SA must match that SA's own selectors
+            if (summary.source, summary.destination) != (params.source, id.destination) {
+                return Err(DropReason::InPolicyViolation);
+            }
+        }
+        let (source, destination) = (params.source, id.destination);
+        let hop = Hop {
+            protocol: id.protocol,
+            mode,
+            reqid: params.reqid,
+            source,
+            destination,
+        };
+        self.worker.path.push(hop);
+        Ok(())
+    }
+
+    /// Judges what is left when no SA is left to undo.
+    fn check_policy(&mut self, packet: &[u8], summary: &Summary) -> Result<(), DropReason> {
+        let key = summary.selector_key(packet);
+        let local = self.config.is_local(&summary.destination);
+        let direction = if local {
+            Direction::Inbound
+        } else {
+            Direction::Forward
+        };
+        if self.worker.path.is_empty() && is_neighbour_discovery(&key) {
+            self.out.step(|| Step::NoPolicy {
+                direction,
+                action: "bypass",
+            });
+            return Ok(());
+        }
+        let Some(policy) = self.spd.lookup(direction, &key).cloned() else {
+            return self.inbound_default(direction);
+        };
+        self.match_policy(&policy, direction, packet.len());
+        let passes = match &policy.params().action {
+            Action::Discard => return Err(DropReason::InPolicyDiscard),
+            Action::Bypass => self.worker.path.is_transport_only(),
+            Action::Protect(templates) => self.worker.path.satisfies(templates, &self.config),
+        };
+        self.passed(passes, Some(policy.id()))
+    }
+
+    fn inbound_default(&mut self, direction: Direction) -> Result<(), DropReason> {
+        let (action, discard) = match self.config.default_policy {
+            DefaultPolicy::Bypass => ("bypass", false),
+            DefaultPolicy::Discard => ("discard", true),
+        };
+        self.out.step(|| Step::NoPolicy { direction, action });
+        if discard {
+            return Err(DropReason::InNoPolicy);
+        }
+        self.passed(self.worker.path.is_transport_only(), None)
+    }
+
+    fn passed(&mut self, passes: bool, policy: Option<PolicyId>) -> Result<(), DropReason> {
+        if !passes {
+            return Err(DropReason::InPolicyViolation);
+        }
+        self.out.step(|| Step::CheckPassed { policy });
+        Ok(())
+    }
+}
+
+/// The mode in which the packet was sealed; `None` if the SA cannot have sealed it.
+const fn observed_mode(mode: Mode, next_header: u8) -> Option<Mode> {
+    let whole_packet = matches!(next_header, protocol::IPV4 | protocol::IPV6);
+    match mode {
+        Mode::Tunnel if whole_packet => Some(Mode::Tunnel),
+        Mode::Tunnel => None,
+        Mode::Any if whole_packet => Some(Mode::Tunnel),
+        Mode::Transport | Mode::Any => Some(Mode::Transport),
+    }
+}

@@ -1,0 +1,371 @@
+//! Outbound: policy, SAs, sealing, outer headers; one packet leaves by exactly one exit.
+//! No byte offset and no key may enter: `wire` and `transform` know them.
+//! Answers to: RFC 4301 sections 5.1 and 8.2.1, RFC 4303 section 3.3; ARCHITECTURE.md C.
+
+use super::Engine;
+use super::batch::{Batch, Output, Route, Transmit};
+use super::config::DefaultPolicy;
+use super::event::AcquireKey;
+use super::explain::is_neighbour_discovery;
+use super::icmp;
+use super::journey::Step;
+use super::pass::Pass;
+use crate::buffer::PacketBuf;
+use crate::error::DropReason;
+use crate::sa::{Association, Sad, UdpEncap};
+use crate::selector::SelectorKey;
+use crate::spd::{Action, Policy};
+use crate::terms::{Direction, Level, Mode, Template};
+use crate::time::Instant;
+use crate::transform::tunnel::{self, Outer};
+use crate::wire::ip::{self, Summary};
+use crate::wire::{ipv4, ipv6, protocol, udp, udp_encap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One SA that will seal the packet, and how.
+pub(super) struct Link {
+    pub(super) association: Arc<Association>,
+    /// `Transport` or `Tunnel`, never `Any`.
+    pub(super) mode: Mode,
+}
+
+impl Engine {
+    /// Sends packets out: each one ends in `out.transmit` or in `out.dropped`. The batch is emptied.
+    ///
+    /// Too-big answers for the senders are put into `out.deliver`.
+    pub fn handle_outbound(&self, batch: &mut Batch, now: Instant, out: &mut Output) {
+        let mut pass = Pass::begin(self, now, out);
+        for packet in batch.drain() {
+            pass.outbound(packet);
+        }
+        pass.finish();
+    }
+}
+
+impl Pass<'_> {
+    fn outbound(&mut self, mut packet: PacketBuf) {
+        let bytes = packet.len();
+        self.stats.outbound_arrived.add(bytes);
+        self.out.step(|| Step::Arrived {
+            direction: Direction::Outbound,
+            bytes,
+        });
+        match self.outbound_route(&mut packet) {
+            Ok(route) => {
+                let bytes = packet.len();
+                match route {
+                    Route::Bypass => self.stats.outbound_bypassed.add(bytes),
+                    Route::Protected { .. } => self.stats.outbound_protected.add(bytes),
+                }
+                self.out.step(|| Step::Transmitted { bytes });
+                self.out.transmit.push(Transmit { packet, route });
+            }
+            Err(reason) => self.drop_packet(packet, reason),
+        }
+        self.worker.chain.clear();
+    }
+
+    fn outbound_route(&mut self, packet: &mut PacketBuf) -> Result<Route, DropReason> {
+        let summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
+        packet.truncate(summary.total_bytes);
+        if self.config.decrement_hop_limit
+            && !self.config.is_local(&summary.source)
+            && !ip::decrement_hop_limit(packet.as_mut_slice())
+        {
+            return Err(DropReason::OutTtlExpired);
+        }
+        let key = summary.selector_key(packet.as_slice());
+        if is_neighbour_discovery(&key) {
+            self.out.step(|| Step::NoPolicy {
+                direction: Direction::Outbound,
+                action: "bypass",
+            });
+            return Ok(Route::Bypass);
+        }
+        let Some(policy) = self.spd.lookup(Direction::Outbound, &key).cloned() else {
+            return self.outbound_default();
+        };
+        self.match_policy(&policy, Direction::Outbound, packet.len());
+        match &policy.params().action {
+            Action::Bypass => Ok(Route::Bypass),
+            Action::Discard => Err(DropReason::OutPolicyDiscard),
+            Action::Protect(templates) => {
+                self.choose_chain(&policy, templates, &summary, &key)?;
+                if self.worker.chain.is_empty() {
+                    return Ok(Route::Bypass);
+                }
+                self.check_fits(packet, &summary)?;
+                self.seal_chain(packet, summary)
+            }
+        }
+    }
+
+    fn outbound_default(&mut self) -> Result<Route, DropReason> {
+        let (action, verdict) = match self.config.default_policy {
+            DefaultPolicy::Bypass => ("bypass", Ok(Route::Bypass)),
+            DefaultPolicy::Discard => ("discard", Err(DropReason::OutNoPolicy)),
+        };
+        self.out.step(|| Step::NoPolicy {
+            direction: Direction::Outbound,
+            action,
+        });
+        verdict
+    }
+
+    /// Counts a packet on the SPD entry that decides about it.
+    pub(super) fn match_policy(&mut self, policy: &Policy, direction: Direction, bytes: usize) {
+        policy.account(bytes as u64, self.now);
+        let (id, action) = (policy.id(), policy.params().action.name());
+        self.out.step(|| Step::PolicyMatched {
+            id,
+            direction,
+            action,
+        });
+    }
+
+    /// Finds an SA for each template before anything is changed, so that no packet is sealed by halves.
+    fn choose_chain(
+        &mut self,
+        policy: &Policy,
+        templates: &[Template],
+        summary: &Summary,
+        selector_key: &SelectorKey,
+    ) -> Result<(), DropReason> {
+        let mut addresses = (summary.source, summary.destination);
+        for (template_index, template) in templates.iter().enumerate() {
+            match choose(&self.sad, template, addresses, self.config.prefer_old_sa) {
+                Some(link) => {
+                    let params = link.association.params();
+                    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
+                    //# transport mode is not applied to a fragment
+                    if self.worker.chain.is_empty()
+                        && link.mode == Mode::Transport
+                        && summary.fragment.is_some()
+                    {
+                        return Err(DropReason::OutFragment);
+                    }
+                    if link.mode == Mode::Tunnel {
+                        addresses = (params.source, params.id.destination);
+                    }
+                    let id = params.id;
+                    self.out.step(|| Step::SaChosen { id });
+                    self.worker.chain.push(link);
+                }
+                None if self.config.level(template) == Level::Use => {
+                    self.out.step(|| Step::TemplateSkipped);
+                }
+                None => {
+                    let (source, destination) = wanted_addresses(template, addresses);
+                    let key = AcquireKey {
+                        policy: policy.id(),
+                        template_index,
+                        source,
+                        destination,
+                    };
+                    self.acquire(key, *template, *selector_key);
+                    return Err(DropReason::OutNoSa);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a packet that would be too long for the path once sealed, and tells its sender.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-8.2.1
+    //# the sender is told the path MTU less what IPsec adds
+    fn check_fits(&mut self, packet: &PacketBuf, summary: &Summary) -> Result<(), DropReason> {
+        let limit = self.config.path_mtu as usize;
+        if limit == 0 || sealed_bytes(&self.worker.chain, summary, packet.len()) <= limit {
+            return Ok(());
+        }
+        let chain = &self.worker.chain;
+        let fits =
+            icmp::largest_that_fits(packet.len(), |bytes| sealed_bytes(chain, summary, bytes) <= limit);
+        if let Some(answer) = icmp::too_big_answer(packet.as_slice(), fits, summary) {
+            self.stats.too_big_answers.add(answer.len());
+            self.out.deliver.push(answer);
+        }
+        Err(DropReason::OutTooBig)
+    }
+
+    fn seal_chain(&mut self, packet: &mut PacketBuf, first: Summary) -> Result<Route, DropReason> {
+        let chain = core::mem::take(&mut self.worker.chain);
+        let mut route = Err(DropReason::OutNoSa);
+        let mut summary = first;
+        for (index, link) in chain.iter().enumerate() {
+            if index > 0 {
+                summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
+            }
+            route = self.seal(packet, link, &summary);
+            if route.is_err() {
+                break;
+            }
+        }
+        self.worker.chain = chain;
+        route
+    }
+
+    fn seal(&mut self, packet: &mut PacketBuf, link: &Link, summary: &Summary) -> Result<Route, DropReason> {
+        let association = &link.association;
+        let params = association.params();
+        let esp = association.esp().ok_or(DropReason::OutNoSa)?;
+        if !association.usable_outbound() {
+            return Err(DropReason::OutExpired);
+        }
+        let (at, next_header) = match link.mode {
+            Mode::Tunnel => (
+                0,
+                if summary.source.is_ipv4() {
+                    protocol::IPV4
+                } else {
+                    protocol::IPV6
+                },
+            ),
+            Mode::Transport | Mode::Any => (summary.transport_at, summary.transport_next_header),
+        };
+        let before_bytes = packet.len();
+        let (sequence, iv_counter) = association.next_sequence()?;
+        esp.seal(
+            at,
+            next_header,
+            sequence,
+            iv_counter,
+            &mut self.worker.ivs,
+            packet,
+        )?;
+        let (id, after_bytes) = (params.id, packet.len());
+        self.out.step(|| Step::Sealed {
+            id,
+            sequence,
+            before_bytes,
+            after_bytes,
+        });
+        self.account(association, before_bytes - at);
+
+        let carried = Self::encapsulate(packet, at, params.encap)?;
+        if link.mode == Mode::Tunnel {
+            self.push_outer(packet, association, summary, carried)?;
+        } else {
+            ip::replace_payload(packet.as_mut_slice(), at, carried)?;
+        }
+        if params.encap.is_some() && id.destination.is_ipv6() {
+            fill_udp_checksum(packet)?;
+        }
+        Ok(Route::Protected {
+            spi: id.spi,
+            encap: params.encap,
+        })
+    }
+
+    /// Puts UDP in front of ESP where the SA asks for it, and says which protocol now stands at `at`.
+    fn encapsulate(packet: &mut PacketBuf, at: usize, encap: Option<UdpEncap>) -> Result<u8, DropReason> {
+        let Some(UdpEncap {
+            source_port,
+            destination_port,
+        }) = encap
+        else {
+            return Ok(protocol::ESP);
+        };
+        let payload_bytes = packet.len() - at;
+        packet.insert_gap(at, udp_encap::HEADER_BYTES)?;
+        udp_encap::emit_header(
+            &mut packet.as_mut_slice()[at..],
+            source_port,
+            destination_port,
+            payload_bytes,
+        )?;
+        Ok(protocol::UDP)
+    }
+
+    fn push_outer(
+        &mut self,
+        packet: &mut PacketBuf,
+        association: &Association,
+        inner: &Summary,
+        next_header: u8,
+    ) -> Result<(), DropReason> {
+        let params = association.params();
+        self.worker.identification = self.worker.identification.wrapping_add(1);
+        let (source, destination) = (params.source, params.id.destination);
+        let outer = Outer {
+            source,
+            destination,
+            next_header,
+            inner_traffic_class: inner.traffic_class,
+            flow_label: inner.flow_label,
+            dont_fragment: tunnel::decide_df(self.config.df, inner),
+            hop_limit: self.config.hop_limit,
+            identification: self.worker.identification,
+        };
+        tunnel::push_outer(packet, &outer)?;
+        let bytes = packet.len();
+        self.out.step(|| Step::OuterPushed {
+            source,
+            destination,
+            bytes,
+        });
+        Ok(())
+    }
+}
+
+/// The addresses of the SA that a template asks for, given the packet's own.
+pub(super) fn wanted_addresses(template: &Template, packet: (IpAddr, IpAddr)) -> (IpAddr, IpAddr) {
+    match template.mode {
+        // A transport SA serves the packet's own ends, whatever a policy writes there.
+        Mode::Transport => packet,
+        Mode::Tunnel | Mode::Any => template.endpoints.unwrap_or(packet),
+    }
+}
+
+/// The SA that serves a template now, and the mode in which it will; nothing is changed.
+pub(super) fn choose(
+    sad: &Sad,
+    template: &Template,
+    packet: (IpAddr, IpAddr),
+    prefer_old: bool,
+) -> Option<Link> {
+    let wanted = wanted_addresses(template, packet);
+    let plain = Template {
+        endpoints: None,
+        ..*template
+    };
+    let association = sad.outbound_sa(&plain, wanted.0, wanted.1, prefer_old)?;
+    association.esp()?;
+    let mode = match (template.mode, association.params().mode) {
+        (Mode::Tunnel, _) | (Mode::Any, Mode::Tunnel) => Mode::Tunnel,
+        (Mode::Any, Mode::Any) if wanted != packet => Mode::Tunnel,
+        (Mode::Transport, _) | (Mode::Any, Mode::Transport | Mode::Any) => Mode::Transport,
+    };
+    (mode == Mode::Tunnel || wanted == packet).then_some(Link { association, mode })
+}
+
+/// IPv6 has no header checksum of its own, so UDP must have one there (RFC 8200 §8.1).
+fn fill_udp_checksum(packet: &mut PacketBuf) -> Result<(), DropReason> {
+    let summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
+    let datagram = &mut packet.as_mut_slice()[summary.payload_at..];
+    udp::fill_checksum(summary.source, summary.destination, datagram)
+}
+
+/// How long a packet of `bytes` will be once the whole chain has sealed it.
+fn sealed_bytes(chain: &[Link], summary: &Summary, bytes: usize) -> usize {
+    let (mut total, mut at) = (bytes, summary.transport_at);
+    for link in chain {
+        let Some(esp) = link.association.esp() else {
+            continue;
+        };
+        let params = link.association.params();
+        let encap = params.encap.map_or(0, |_| udp_encap::HEADER_BYTES);
+        if link.mode == Mode::Tunnel {
+            let header = if params.id.destination.is_ipv4() {
+                ipv4::HEADER_BYTES
+            } else {
+                ipv6::HEADER_BYTES
+            };
+            (total, at) = (header + encap + esp.sealed_bytes(total), header);
+        } else {
+            total = at + encap + esp.sealed_bytes(total.saturating_sub(at));
+        }
+    }
+    total
+}

@@ -1,0 +1,117 @@
+//! `Pass`: everything one thread holds while it works on one batch, and what it settles at the end.
+//! No decision about a packet may enter: `outbound.rs` and `inbound.rs` decide.
+//! Answers to: ARCHITECTURE.md D3 (snapshots per batch, no allocation per packet).
+
+use super::Engine;
+use super::batch::{Dropped, Output};
+use super::config::Config;
+use super::event::AcquireKey;
+use super::journey::Step;
+use super::outbound::Link;
+use super::path::SaPath;
+use super::stats::Stats;
+use crate::buffer::PacketBuf;
+use crate::crypto::iv::IvGenerator;
+use crate::error::DropReason;
+use crate::sa::{Association, Expiry, Sad};
+use crate::selector::SelectorKey;
+use crate::spd::Spd;
+use crate::terms::Template;
+use crate::time::Instant;
+use parking_lot::RwLockReadGuard;
+use std::sync::Arc;
+
+/// What survives from batch to batch: generators and lists whose room is used again.
+pub(super) struct Worker {
+    pub(super) ivs: IvGenerator,
+    pub(super) path: SaPath,
+    pub(super) chain: Vec<Link>,
+    pub(super) identification: u16,
+}
+
+impl Worker {
+    pub(super) fn new(seed: [u8; 32]) -> Self {
+        let mut ivs = IvGenerator::new(seed);
+        let mut identification = [0; 2];
+        ivs.random(&mut identification);
+        Self {
+            ivs,
+            path: SaPath::default(),
+            chain: Vec::new(),
+            identification: u16::from_be_bytes(identification),
+        }
+    }
+}
+
+/// One batch at work.
+pub(super) struct Pass<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) config: Arc<Config>,
+    pub(super) spd: Arc<Spd>,
+    pub(super) sad: RwLockReadGuard<'a, Sad>,
+    pub(super) worker: Worker,
+    pub(super) stats: Stats,
+    pub(super) now: Instant,
+    pub(super) out: &'a mut Output,
+    expired: Vec<(Arc<Association>, Expiry)>,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn begin(engine: &'a Engine, now: Instant, out: &'a mut Output) -> Self {
+        Self {
+            engine,
+            config: engine.config.load_full(),
+            spd: engine.spd.load_full(),
+            sad: engine.sad.read(),
+            worker: engine.take_worker(),
+            stats: Stats::default(),
+            now,
+            out,
+            expired: Vec::new(),
+        }
+    }
+
+    /// Puts back what was taken, adds the counters and tells about expired SAs.
+    pub(super) fn finish(self) {
+        let Self {
+            engine,
+            sad,
+            worker,
+            stats,
+            expired,
+            ..
+        } = self;
+        drop(sad);
+        engine.put_back(worker);
+        engine.stats.lock().merge(&stats);
+        for (association, expiry) in expired {
+            engine.expire(&association, expiry);
+        }
+    }
+
+    pub(super) fn drop_packet(&mut self, packet: PacketBuf, reason: DropReason) {
+        self.stats.count_drop(reason);
+        self.out.step(|| Step::Dropped { reason });
+        self.out.dropped.push(Dropped { packet, reason });
+    }
+
+    /// Counts a packet's bytes on an SA and remembers if that ended a lifetime.
+    pub(super) fn account(&mut self, association: &Arc<Association>, bytes: usize) {
+        if let Some(expiry) = association.account(bytes as u64, self.now) {
+            self.expired.push((Arc::clone(association), expiry));
+        }
+        let params = association.params();
+        if params.soft.use_secs != 0 || params.hard.use_secs != 0 {
+            // The first packet starts this clock.
+            self.engine.wake_at(association.deadline());
+        }
+    }
+
+    pub(super) fn acquire(&self, key: AcquireKey, template: Template, selector_key: SelectorKey) {
+        let (block_secs, limit) = (self.config.acquire_block_secs, self.config.event_limit);
+        self.engine
+            .events
+            .lock()
+            .acquire(key, template, selector_key, self.now, block_secs, limit);
+    }
+}

@@ -1,0 +1,264 @@
+//! `SaPath`: the SAs that one inbound packet came through, and whether policy asked for just those.
+//! No packet byte, no lookup and no counter may enter: a comparison of two lists.
+//! Answers to: RFC 4301 section 5.2 (steps 3 and 4), KAME's "AH tunnel with require" defect.
+
+use super::config::Config;
+use crate::terms::{Level, Mode, Protocol, Template};
+use std::net::IpAddr;
+
+/// One SA that was undone, as far as the inbound check asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hop {
+    pub(super) protocol: Protocol,
+    /// What the packet showed: `Transport` or `Tunnel`, never `Any`.
+    pub(super) mode: Mode,
+    pub(super) reqid: u32,
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+}
+
+/// The SAs undone so far, outermost first.
+#[derive(Debug, Default)]
+pub(super) struct SaPath {
+    hops: Vec<Hop>,
+}
+
+impl SaPath {
+    pub(super) fn clear(&mut self) {
+        self.hops.clear();
+    }
+
+    pub(super) fn push(&mut self, hop: Hop) {
+        self.hops.push(hop);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.hops.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.hops.len()
+    }
+
+    /// Whether no tunnel was undone, so that a policy without templates may have the packet.
+    pub(super) fn is_transport_only(&self) -> bool {
+        self.hops.iter().all(|hop| hop.mode == Mode::Transport)
+    }
+
+    /// Whether the path is what these templates ask for.
+    ///
+    /// Templates and hops are walked from the innermost out. A transport SA that no template names is more
+    /// protection than asked for and does no harm; a tunnel that no template names lets a peer speak for
+    /// addresses that policy never gave it, so nothing passes over one.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
+    //# the packet is matched to the policy that would have sent it: SAs applied and SAs required must agree
+    pub(super) fn satisfies(&self, templates: &[Template], config: &Config) -> bool {
+        let mut rest = self.hops.as_slice();
+        for template in templates {
+            let here = rest
+                .iter()
+                .rposition(|hop| hop.mode != Mode::Transport || hop.serves(template))
+                .filter(|at| rest[*at].serves(template));
+            match here {
+                Some(at) => rest = &rest[..at],
+                None if is_optional(template, config) => {}
+                None => return false,
+            }
+        }
+        rest.iter().all(|hop| hop.mode == Mode::Transport)
+    }
+}
+
+impl Hop {
+    fn serves(&self, template: &Template) -> bool {
+        self.protocol == template.protocol
+            && self.mode.serves(template.mode)
+            && (template.reqid == 0 || template.reqid == self.reqid)
+            && (self.mode == Mode::Transport
+                || template
+                    .endpoints
+                    .is_none_or(|ends| ends == (self.source, self.destination)))
+    }
+}
+
+/// Whether an inbound packet may lack this template's SA.
+pub(super) fn is_optional(template: &Template, config: &Config) -> bool {
+    // What did not shrink comes without IPComp header (RFC 3173 §2.2): nobody can insist on one.
+    template.protocol == Protocol::IpComp || config.level(template) == Level::Use
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn transport() -> Hop {
+        Hop {
+            protocol: Protocol::Esp,
+            mode: Mode::Transport,
+            reqid: 0,
+            source: address(1),
+            destination: address(2),
+        }
+    }
+
+    fn tunnel() -> Hop {
+        Hop {
+            mode: Mode::Tunnel,
+            ..transport()
+        }
+    }
+
+    fn require(mode: Mode) -> Template {
+        let endpoints = (mode == Mode::Tunnel).then(|| (address(1), address(2)));
+        Template {
+            protocol: Protocol::Esp,
+            mode,
+            level: Level::Require,
+            reqid: 0,
+            endpoints,
+        }
+    }
+
+    fn check(hops: &[Hop], templates: &[Template]) -> bool {
+        SaPath { hops: hops.to_vec() }.satisfies(templates, &Config::default())
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
+    //# the packet is matched to the policy that would have sent it: SAs applied and SAs required must agree
+    #[test]
+    fn what_is_required_must_be_there() {
+        for mode in [Mode::Transport, Mode::Tunnel] {
+            let hop = Hop { mode, ..transport() };
+            assert!(check(&[hop], &[require(mode)]));
+            assert!(!check(&[], &[require(mode)]));
+            assert!(!check(&[hop], &[require(mode), require(mode)]));
+            let other = if mode == Mode::Tunnel {
+                Mode::Transport
+            } else {
+                Mode::Tunnel
+            };
+            assert!(!check(&[hop], &[require(other)]));
+            assert!(!check(
+                &[Hop {
+                    protocol: Protocol::Ah,
+                    ..hop
+                }],
+                &[require(mode)]
+            ));
+        }
+        assert!(check(&[transport()], &[require(Mode::Any)]));
+        assert!(check(&[tunnel()], &[require(Mode::Any)]));
+    }
+
+    #[test]
+    fn what_is_only_used_may_be_absent_but_no_other_tunnel_may_stand_in() {
+        let transport_use = Template {
+            level: Level::Use,
+            ..require(Mode::Transport)
+        };
+        let tunnel_use = Template {
+            level: Level::Use,
+            ..require(Mode::Tunnel)
+        };
+        assert!(check(&[], &[transport_use]) && check(&[transport()], &[transport_use]));
+        assert!(check(&[], &[tunnel_use]) && check(&[tunnel()], &[tunnel_use]));
+        assert!(!check(&[tunnel()], &[transport_use]));
+        assert!(!check(
+            &[Hop {
+                source: address(9),
+                ..tunnel()
+            }],
+            &[tunnel_use]
+        ));
+        let ipcomp = Template {
+            protocol: Protocol::IpComp,
+            ..require(Mode::Transport)
+        };
+        assert!(check(&[transport()], &[ipcomp, require(Mode::Transport)]));
+    }
+
+    #[test]
+    fn ids_and_endpoints_bind() {
+        let unique = Template {
+            level: Level::Unique,
+            reqid: 7,
+            ..require(Mode::Transport)
+        };
+        assert!(check(
+            &[Hop {
+                reqid: 7,
+                ..transport()
+            }],
+            &[unique]
+        ));
+        assert!(!check(
+            &[Hop {
+                reqid: 8,
+                ..transport()
+            }],
+            &[unique]
+        ));
+        assert!(!check(
+            &[Hop {
+                source: address(9),
+                ..tunnel()
+            }],
+            &[require(Mode::Tunnel)]
+        ));
+        assert!(!check(
+            &[Hop {
+                destination: address(9),
+                ..tunnel()
+            }],
+            &[require(Mode::Tunnel)]
+        ));
+    }
+
+    #[test]
+    fn order_counts_from_the_inside() {
+        let ah = Hop {
+            protocol: Protocol::Ah,
+            ..transport()
+        };
+        let ah_wanted = Template {
+            protocol: Protocol::Ah,
+            ..require(Mode::Transport)
+        };
+        // setkey's `esp … ah …`: ESP inside, AH outside, so AH is undone first.
+        assert!(check(&[ah, transport()], &[require(Mode::Transport), ah_wanted]));
+        assert!(!check(&[transport(), ah], &[require(Mode::Transport), ah_wanted]));
+        // Transport inside, tunnel outside.
+        assert!(check(
+            &[tunnel(), transport()],
+            &[require(Mode::Transport), require(Mode::Tunnel)]
+        ));
+        assert!(!check(
+            &[transport(), tunnel()],
+            &[require(Mode::Transport), require(Mode::Tunnel)]
+        ));
+    }
+
+    #[test]
+    fn extra_transport_is_harmless_and_an_extra_tunnel_is_not() {
+        let ah = Hop {
+            protocol: Protocol::Ah,
+            ..transport()
+        };
+        assert!(check(&[transport(), ah], &[require(Mode::Transport)]));
+        assert!(check(&[ah, transport()], &[require(Mode::Transport)]));
+        assert!(!check(&[tunnel(), transport()], &[require(Mode::Transport)]));
+        assert!(!check(&[transport(), tunnel()], &[require(Mode::Transport)]));
+        assert!(!check(&[tunnel(), tunnel()], &[require(Mode::Tunnel)]));
+        assert!(SaPath { hops: vec![ah] }.is_transport_only());
+        assert!(
+            !SaPath {
+                hops: vec![ah, tunnel()]
+            }
+            .is_transport_only()
+        );
+    }
+}

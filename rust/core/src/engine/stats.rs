@@ -1,0 +1,125 @@
+//! `Stats`: one cell per way out of the engine, filled once per packet.
+//! No name of a counter in a manual's spelling may enter: `netstat -s` text is made elsewhere.
+//! Answers to: RFC 4301 section 9 (auditable events), ARCHITECTURE.md C.6.
+
+use crate::error::DropReason;
+
+/// How many [`DropReason`]s there are.
+pub const DROP_REASONS: usize = DropReason::ALL.len();
+
+/// Packets and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Count {
+    pub(crate) const fn add(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+
+    const fn merge(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What an engine has done since it was made.
+///
+/// Exits: `outbound_arrived = outbound_protected + outbound_bypassed + drops` and `inbound_arrived =
+/// inbound_delivered + inbound_bypassed + drops`, in packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Packets dropped, in the order of [`DropReason::ALL`].
+    pub drops: [u64; DROP_REASONS],
+    /// Packets given to `handle_outbound`, as they came.
+    pub outbound_arrived: Count,
+    /// Exit: sealed and transmitted, with the bytes on the wire.
+    pub outbound_protected: Count,
+    /// Exit: transmitted in clear, as policy says.
+    pub outbound_bypassed: Count,
+    /// Packets given to `handle_inbound`, as they came.
+    pub inbound_arrived: Count,
+    /// SAs undone, with the payload bytes; a packet in a bundle counts more than once.
+    pub inbound_opened: Count,
+    /// Exit: delivered after at least one SA was undone.
+    pub inbound_delivered: Count,
+    /// Exit: delivered though it came in clear, as policy says.
+    pub inbound_bypassed: Count,
+    /// ICMP errors made by the engine, in [`super::Output::deliver`] as well.
+    pub too_big_answers: Count,
+    /// Events forgotten because nobody polled them.
+    pub events_dropped: u64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            drops: [0; DROP_REASONS],
+            outbound_arrived: Count::default(),
+            outbound_protected: Count::default(),
+            outbound_bypassed: Count::default(),
+            inbound_arrived: Count::default(),
+            inbound_opened: Count::default(),
+            inbound_delivered: Count::default(),
+            inbound_bypassed: Count::default(),
+            too_big_answers: Count::default(),
+            events_dropped: 0,
+        }
+    }
+}
+
+impl Stats {
+    /// Packets dropped for this reason.
+    #[must_use]
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+
+    /// Packets dropped for any reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.drops.iter().sum()
+    }
+
+    pub(crate) const fn count_drop(&mut self, reason: DropReason) {
+        self.drops[reason as usize] += 1;
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (cell, more) in self.drops.iter_mut().zip(&other.drops) {
+            *cell += more;
+        }
+        self.outbound_arrived.merge(&other.outbound_arrived);
+        self.outbound_protected.merge(&other.outbound_protected);
+        self.outbound_bypassed.merge(&other.outbound_bypassed);
+        self.inbound_arrived.merge(&other.inbound_arrived);
+        self.inbound_opened.merge(&other.inbound_opened);
+        self.inbound_delivered.merge(&other.inbound_delivered);
+        self.inbound_bypassed.merge(&other.inbound_bypassed);
+        self.too_big_answers.merge(&other.too_big_answers);
+        self.events_dropped += other.events_dropped;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_cell() {
+        let mut stats = Stats::default();
+        for reason in DropReason::ALL {
+            stats.count_drop(*reason);
+        }
+        assert!(stats.drops.iter().all(|cell| *cell == 1));
+        let mut sum = stats;
+        sum.merge(&stats);
+        assert_eq!(sum.dropped(DropReason::NoBuffer), 2);
+        assert_eq!(sum.dropped_total(), 2 * DROP_REASONS as u64);
+    }
+}
