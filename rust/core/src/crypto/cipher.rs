@@ -21,6 +21,10 @@ const CTR_IV_BYTES: usize = 8;
 /// A key ready for use. Key schedules are wiped by the back end, the nonce here.
 pub struct CipherKey(Inner);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a suite keeps it in one box with the MAC's state"
+)]
 enum Inner {
     AesCbc {
         encrypting: EncryptingKey,

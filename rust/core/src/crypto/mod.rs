@@ -11,7 +11,7 @@ mod secret;
 mod suite;
 
 pub use secret::{AlgorithmKey, Secret};
-pub use suite::{Protection, Suite};
+pub use suite::{Protection, SeparateKeys, Suite};
 
 use core::fmt;
 
@@ -28,3 +28,6 @@ impl fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+#[cfg(test)]
+pub(crate) mod vectors;

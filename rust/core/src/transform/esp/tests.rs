@@ -1,0 +1,386 @@
+//! ESP against published packets, against damage, and against itself.
+//! Primitives without a packet may not enter: they are in `crypto`.
+//! Answers to: RFC 4303 sections 2 and 3; the `source` field of each file of vectors.
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+use crate::crypto::AlgorithmKey;
+use crate::crypto::registry::{ALGORITHMS, Kind};
+use crate::crypto::vectors::{bytes, load};
+
+#[derive(Deserialize)]
+struct KeyCase {
+    name: String,
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct PacketCase {
+    name: String,
+    encryption: KeyCase,
+    authentication: Option<KeyCase>,
+    esn: bool,
+    spi: u32,
+    sequence: u64,
+    iv: String,
+    next_header: u8,
+    payload: String,
+    packet: String,
+}
+
+fn keyed(case: &KeyCase) -> AlgorithmKey {
+    AlgorithmKey::new(&case.name, &bytes(&case.key))
+}
+
+impl PacketCase {
+    fn esp(&self) -> Esp {
+        let authentication = self.authentication.as_ref().map(keyed);
+        let suite = Suite::build(Some(&keyed(&self.encryption)), authentication.as_ref()).unwrap();
+        Esp::new(Spi(self.spi), suite, self.esn)
+    }
+}
+
+/// Every suite the registry can make: all keys of all ciphers with all MACs.
+fn suites() -> Vec<(String, Suite)> {
+    let key = |name: &str, bits: u16| {
+        let bytes: Vec<u8> = (0..bits / 8).map(|index| (index * 7 + bits) as u8).collect();
+        AlgorithmKey::new(name, &bytes)
+    };
+    let mut made = Vec::new();
+    for row in ALGORITHMS.iter().filter(|row| row.kind != Kind::Auth) {
+        for bits in row.key_bits {
+            let alone = std::iter::once(None);
+            let macs = ALGORITHMS.iter().filter(|mac| mac.kind == Kind::Auth);
+            for mac in alone.chain(macs.map(|mac| Some(key(mac.name, mac.key_bits[0])))) {
+                if let Ok(suite) = Suite::build(Some(&key(row.name, *bits)), mac.as_ref()) {
+                    let mac = mac.map_or_else(String::new, |mac| format!(" {}", mac.name));
+                    made.push((format!("{} {bits}{mac}", row.name), suite));
+                }
+            }
+        }
+    }
+    // AEADs: 4; CBC: 3 keys × (5 MACs + none); CTR: 3 × 5; NULL: 5.
+    assert_eq!(made.len(), 4 + 18 + 15 + 5);
+    made
+}
+
+const SEQUENCE: Sequence = Sequence(0x0000_0002_0000_0007);
+
+fn sealed(esp: &Esp, front: &[u8], payload: &[u8]) -> PacketBuf {
+    let mut packet = PacketBuf::from_packet(&[front, payload].concat());
+    let mut ivs = IvGenerator::new([4; 32]);
+    esp.seal(front.len(), 17, SEQUENCE, 99, &mut ivs, &mut packet)
+        .unwrap();
+    packet
+}
+
+fn text(len: usize) -> Vec<u8> {
+    (0..len).map(|index| (index * 31 % 251) as u8).collect()
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4106#section-5
+//# 8 bytes, or 12 with extended sequence numbers
+//= https://www.rfc-editor.org/rfc/rfc4303#section-2.2.1
+//# the high-order 32 bits are not sent but are in the ICV
+//= https://www.rfc-editor.org/rfc/rfc4303#section-3.3.2
+//# encryption comes before the integrity algorithm
+#[test]
+fn published_packets() {
+    for file in [
+        "esp-draft-mcgrew-gcm-test-01",
+        "esp-rfc3602",
+        "esp-rfc7634",
+        "esp-opendataplane",
+        "esp-oracle",
+    ] {
+        for case in load::<PacketCase>(file) {
+            let label = format!("{file}: {}", case.name);
+            let esp = case.esp();
+            let (payload, expected) = (bytes(&case.payload), bytes(&case.packet));
+            let sequence = Sequence(case.sequence);
+            for front in [&b""[..], &[0x45; 20], &[0x60; 40]] {
+                let mut packet = PacketBuf::from_packet(&[front, &payload].concat());
+                esp.seal_with_iv(
+                    front.len(),
+                    case.next_header,
+                    sequence,
+                    &bytes(&case.iv),
+                    &mut packet,
+                )
+                .unwrap();
+                assert_eq!(packet.as_slice(), [front, &expected].concat(), "{label}");
+                assert_eq!(esp.sealed_bytes(payload.len()), expected.len(), "{label}");
+                assert_eq!(
+                    esp.open(front.len(), sequence, &mut packet),
+                    Ok(case.next_header),
+                    "{label}"
+                );
+                assert_eq!(packet.as_slice(), [front, &payload].concat(), "{label}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_suite_at_every_size_and_offset() {
+    for (label, suite) in suites() {
+        let esp = Esp::new(Spi(0x1001), suite, true);
+        for len in (0..2000).step_by(13).chain(0..70) {
+            for front in [0, 20, 24, 40, 48] {
+                let (head, payload) = (vec![0xaa; front], text(len));
+                let mut packet = sealed(&esp, &head, &payload);
+                assert_eq!(packet.len(), front + esp.sealed_bytes(len), "{label} {len}");
+                assert!(esp.sealed_bytes(len) - len <= esp.overhead_max(), "{label} {len}");
+                assert_eq!(packet.as_slice()[..front], head, "{label} {len}");
+                assert_eq!(packet.as_slice()[front..front + 8], [0, 0, 0x10, 1, 0, 0, 0, 7]);
+                assert_eq!(esp.open(front, SEQUENCE, &mut packet), Ok(17), "{label} {len}");
+                assert_eq!(packet.as_slice(), [head, payload].concat(), "{label} {len}");
+            }
+        }
+        let overheads = (0..64).map(|len| esp.sealed_bytes(len) - len);
+        assert_eq!(overheads.max(), Some(esp.overhead_max()), "{label}");
+    }
+}
+
+/// Says whether eight bytes in a row of `plain` stand anywhere in `packet`.
+fn shows(packet: &[u8], plain: &[u8]) -> bool {
+    plain
+        .windows(8)
+        .any(|piece| packet.windows(8).any(|seen| seen == piece))
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.4
+//# the ICV is verified first; a packet that fails is discarded
+#[test]
+fn every_flipped_bit_is_noticed_and_shows_nothing() {
+    let payload = text(45);
+    for (label, suite) in suites().into_iter().filter(|(_, suite)| suite.has_integrity()) {
+        let hides = suite.encryption().name != "null";
+        let esp = Esp::new(Spi(0x1001), suite, true);
+        let good = sealed(&esp, b"head", &payload);
+        assert_eq!(shows(good.as_slice(), &payload), !hides, "{label}");
+        for bit in 4 * 8..good.len() * 8 {
+            let mut damaged = good.as_slice().to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let mut packet = PacketBuf::from_packet(&damaged);
+            assert_eq!(
+                esp.open(4, SEQUENCE, &mut packet),
+                Err(DropReason::AuthFailed),
+                "{label} bit {bit}"
+            );
+            assert_eq!(packet.len(), damaged.len());
+            assert_eq!(shows(packet.as_slice(), &payload), !hides, "{label} bit {bit}");
+        }
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4303#section-2.2.1
+//# the high-order 32 bits are not sent but are in the ICV
+#[test]
+fn the_high_half_counts_only_with_esn() {
+    let other = Sequence(SEQUENCE.0 ^ (1 << 32));
+    for (label, suite) in suites().into_iter().filter(|(_, suite)| suite.has_integrity()) {
+        let esp = Esp::new(Spi(0x1001), suite, true);
+        let mut packet = sealed(&esp, b"", b"payload");
+        assert_eq!(
+            esp.open(0, other, &mut packet),
+            Err(DropReason::AuthFailed),
+            "{label}"
+        );
+    }
+    for (label, suite) in suites() {
+        let esp = Esp::new(Spi(0x1001), suite, false);
+        let mut packet = sealed(&esp, b"", b"payload");
+        assert_eq!(esp.open(0, other, &mut packet), Ok(17), "{label}");
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4303#section-2.8
+//# the SA says how long the ICV is
+#[test]
+fn every_short_packet_is_refused() {
+    for (label, suite) in suites() {
+        let esp = Esp::new(Spi(0x1001), suite, true);
+        let least = HEADER_BYTES + esp.iv_bytes + padding::TRAILER_BYTES + esp.icv_bytes;
+        let whole = sealed(&esp, b"", &text(80));
+        for len in 0..whole.len() {
+            let mut packet = PacketBuf::from_packet(&whole.as_slice()[..len]);
+            let refused = esp.open(0, SEQUENCE, &mut packet).unwrap_err();
+            if len < least {
+                assert_eq!(refused, DropReason::InMalformed, "{label} {len}");
+            } else if esp.suite().has_integrity() {
+                assert_eq!(refused, DropReason::AuthFailed, "{label} {len}");
+            } else {
+                assert_eq!(refused, DropReason::BadPadding, "{label} {len}");
+            }
+        }
+        let mut packet = whole;
+        let beyond = packet.len() + 1;
+        assert_eq!(
+            esp.open(beyond, SEQUENCE, &mut packet),
+            Err(DropReason::InMalformed),
+            "{label}"
+        );
+    }
+}
+
+/// Seals a text that already has its trailer, as a peer with other ideas of padding would.
+fn sealed_by_a_stranger(esp: &Esp, padded: &[u8]) -> PacketBuf {
+    let mut packet = PacketBuf::from_packet(
+        &[&[0; HEADER_BYTES][..], &[6; IV_BYTES_MAX][..esp.iv_bytes], padded].concat(),
+    );
+    let icv_at = packet.len();
+    packet.extend_back(esp.icv_bytes).unwrap();
+    let (front, icv) = packet.as_mut_slice().split_at_mut(icv_at);
+    emit_header(front, Spi(0x1001), SEQUENCE.low()).unwrap();
+    let (aad, aad_bytes) = esp.additional_data(front, SEQUENCE);
+    let (header, text) = front.split_at_mut(HEADER_BYTES + esp.iv_bytes);
+    match esp.suite().protection() {
+        Protection::Combined(key) => key
+            .seal(&header[HEADER_BYTES..], &aad[..aad_bytes], text, icv)
+            .unwrap(),
+        Protection::Separate(keys) => {
+            // A length that is no multiple of the block stays as it is: the ICV is right nevertheless.
+            let _ = keys.cipher.encrypt(&header[HEADER_BYTES..], text);
+            if let Some(auth) = &keys.auth {
+                auth.sign(&[header, text, &SEQUENCE.high().to_be_bytes()], icv)
+                    .unwrap();
+            }
+        }
+    }
+    packet
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4303#section-2.4
+//# the receiver looks at the padding
+#[test]
+fn one_answer_for_everything_after_the_icv() {
+    for (label, suite) in suites() {
+        let hides = suite.encryption().name != "null";
+        let esp = Esp::new(Spi(0x1001), suite, true);
+        let mut good = text(80);
+        padding::emit(&mut good[60..], 6);
+        let mut packet = sealed_by_a_stranger(&esp, &good);
+        assert_eq!(esp.open(0, SEQUENCE, &mut packet), Ok(6), "{label}");
+        assert_eq!(packet.as_slice(), &good[..60]);
+
+        let zeros = [&good[..60], &[0; 18], &[18, 6]].concat();
+        let too_long = [&good[..78], &[79, 6]].concat();
+        let unaligned = good[..79].to_vec();
+        for bad in [zeros, too_long, unaligned] {
+            let mut packet = sealed_by_a_stranger(&esp, &bad);
+            let before = packet.len();
+            assert_eq!(
+                esp.open(0, SEQUENCE, &mut packet),
+                Err(DropReason::BadPadding),
+                "{label}"
+            );
+            assert_eq!(packet.len(), before, "{label}");
+            assert!(!shows(packet.as_slice(), &bad[..60]), "{label} hides={hides}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_payload_and_the_longest() {
+    for (label, suite) in suites() {
+        let esp = Esp::new(Spi(0x1001), suite, true);
+        for len in [0, 1, 65_535, 70_000] {
+            let mut packet = sealed(&esp, b"", &text(len));
+            assert_eq!(esp.open(0, SEQUENCE, &mut packet), Ok(17), "{label} {len}");
+            assert_eq!(packet.len(), len, "{label}");
+        }
+    }
+}
+
+#[test]
+fn no_room_and_no_iv_are_errors() {
+    let suite = Suite::build(Some(&AlgorithmKey::new("aes-gcm-16", &[1; 20])), None).unwrap();
+    let esp = Esp::new(Spi(0x1001), suite, false);
+    let mut ivs = IvGenerator::new([0; 32]);
+    let mut packet = PacketBuf::from_packet(b"payload");
+    let mut seal =
+        |at, counter, packet: &mut PacketBuf| esp.seal(at, 4, Sequence(1), counter, &mut ivs, packet);
+    let end = IvGenerator::COUNTER_END;
+    assert_eq!(seal(0, end, &mut packet), Err(DropReason::SequenceOverflow));
+    assert_eq!(seal(8, 0, &mut packet), Err(DropReason::NoBuffer));
+    assert_eq!(packet.as_slice(), b"payload");
+    assert_eq!(seal(0, end - 1, &mut packet), Ok(()));
+    let mut packet = PacketBuf::from_packet(b"payload");
+    packet.push_front(crate::buffer::HEADROOM).unwrap();
+    assert_eq!(seal(0, 0, &mut packet), Err(DropReason::NoBuffer));
+    let mut packet = PacketBuf::from_packet(b"payload");
+    packet.extend_back(crate::buffer::TAILROOM).unwrap();
+    assert_eq!(seal(0, 0, &mut packet), Err(DropReason::NoBuffer));
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4106#section-3.1
+//# for one key no IV value is used twice
+#[test]
+fn each_packet_has_its_own_iv() {
+    for (label, suite) in suites()
+        .into_iter()
+        .filter(|(_, suite)| suite.encryption().iv_bytes > 0)
+    {
+        let esp = Esp::new(Spi(0x1001), suite, false);
+        let mut ivs = IvGenerator::new([8; 32]);
+        let mut seen = std::collections::BTreeSet::new();
+        for counter in 1..300 {
+            let mut packet = PacketBuf::from_packet(b"the same text");
+            // The same sequence number on purpose: the IV hangs on the counter alone.
+            esp.seal(0, 4, Sequence(1), counter, &mut ivs, &mut packet)
+                .unwrap();
+            assert!(
+                seen.insert(packet.as_slice()[8..8 + esp.iv_bytes].to_vec()),
+                "{label} {counter}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_payload_goes_there_and_back(
+        payload in prop::collection::vec(any::<u8>(), 0..2000),
+        front in prop::collection::vec(any::<u8>(), 0..61),
+        next_header in any::<u8>(),
+        sequence in any::<u64>(),
+        seed in any::<[u8; 32]>(),
+        esn in any::<bool>(),
+        flip in any::<prop::sample::Index>(),
+    ) {
+        for (label, suite) in suites() {
+            let checked = suite.has_integrity();
+            let esp = Esp::new(Spi(0xabcd), suite, esn);
+            let mut ivs = IvGenerator::new(seed);
+            let original = [&front[..], &payload].concat();
+            let mut packet = PacketBuf::from_packet(&original);
+            let at = front.len();
+            esp.seal(at, next_header, Sequence(sequence), 5, &mut ivs, &mut packet).unwrap();
+            if checked {
+                let mut damaged = packet.as_slice().to_vec();
+                let bit = at * 8 + flip.index((damaged.len() - at) * 8);
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                let mut damaged = PacketBuf::from_packet(&damaged);
+                prop_assert_eq!(esp.open(at, Sequence(sequence), &mut damaged), Err(DropReason::AuthFailed), "{}", label);
+            }
+            prop_assert_eq!(esp.open(at, Sequence(sequence), &mut packet), Ok(next_header), "{}", label);
+            prop_assert_eq!(packet.as_slice(), &original[..], "{}", label);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused_quietly(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0_usize..60) {
+        for (label, suite) in suites() {
+            let checked = suite.has_integrity();
+            let esp = Esp::new(Spi(0xabcd), suite, true);
+            let mut packet = PacketBuf::from_packet(&bytes);
+            let opened = esp.open(at, Sequence(1), &mut packet);
+            prop_assert!(!checked || opened.is_err(), "{}", label);
+        }
+    }
+}
