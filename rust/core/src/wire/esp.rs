@@ -69,3 +69,64 @@ pub fn emit_header(bytes: &mut [u8], spi: Spi, sequence_low: u32) -> Result<(), 
     header[4..].copy_from_slice(&sequence_low.to_be_bytes());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{captured, ip, udp};
+
+    fn esp_of(packet: &[u8]) -> &[u8] {
+        ip::Summary::parse(packet).unwrap().payload(packet)
+    }
+
+    #[test]
+    fn deconstruct() {
+        let datagram = udp::Packet::new_checked(esp_of(captured::IPV4_UDP_ENCAP_ESP)).unwrap();
+        for (bytes, spi, payload_bytes) in [
+            (esp_of(captured::IPV4_ESP_TRANSPORT), 0x1001, 60),
+            (esp_of(captured::IPV6_ESP_TUNNEL), 0x1002, 100),
+            (datagram.payload(), 0x1003, 80),
+        ] {
+            let packet = Packet::new_checked(bytes).unwrap();
+            assert_eq!((packet.spi(), packet.sequence_low()), (Spi(spi), 1));
+            assert_eq!(packet.payload().len(), payload_bytes);
+        }
+    }
+
+    #[test]
+    fn construct() {
+        let bytes = esp_of(captured::IPV4_ESP_TRANSPORT);
+        let mut header = [0xaa; HEADER_BYTES];
+        emit_header(&mut header, Spi(0x1001), 1).unwrap();
+        assert_eq!(header, bytes[..HEADER_BYTES]);
+        assert_eq!(
+            emit_header(&mut header[1..], Spi(1), 1),
+            Err(DropReason::NoBuffer)
+        );
+    }
+
+    /// CVE-2002-0666, OpenBSD 2.7 errata 024: short and empty ESP.
+    #[test]
+    fn check_len() {
+        let bytes = esp_of(captured::IPV4_ESP_TRANSPORT);
+        for length in 0..HEADER_BYTES {
+            assert_eq!(
+                Packet::new_checked(&bytes[..length]).err(),
+                Some(DropReason::InMalformed)
+            );
+        }
+        assert!(
+            Packet::new_checked(&bytes[..HEADER_BYTES])
+                .unwrap()
+                .payload()
+                .is_empty()
+        );
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-2.1
+    //# SPI 0 is for local use and never on the wire.
+    #[test]
+    fn spi_zero_names_no_sa() {
+        assert_eq!(Packet::new_checked(&[0; 40]).err(), Some(DropReason::InNoSa));
+    }
+}

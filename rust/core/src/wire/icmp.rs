@@ -264,3 +264,242 @@ fn v4_may_be_answered(source: Ipv4Addr, destination: Ipv4Addr) -> bool {
 fn v6_may_be_answered(source: Ipv6Addr) -> bool {
     !(source.is_unspecified() || source.is_multicast())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{captured, ipv4, udp};
+    use proptest::prelude::*;
+
+    const CAPTURED: [&[u8]; 8] = [
+        captured::IPV4_ICMP_ECHO_REQUEST,
+        captured::IPV4_ICMP_ECHO_REPLY,
+        captured::IPV6_ICMP_ECHO_REQUEST,
+        captured::IPV6_ICMP_ECHO_REPLY,
+        captured::IPV6_NEIGHBOUR_SOLICITATION,
+        captured::IPV4_ICMP_PORT_UNREACHABLE,
+        captured::IPV4_ICMP_TOO_BIG,
+        captured::IPV6_ICMP_TOO_BIG,
+    ];
+
+    fn split(packet: &[u8]) -> (Summary, Packet<'_>) {
+        let summary = Summary::parse(packet).unwrap();
+        (summary, Packet::new_checked(summary.payload(packet)).unwrap())
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn deconstruct() {
+        let (_, message) = split(captured::IPV4_ICMP_TOO_BIG);
+        assert_eq!(
+            (message.kind(), message.code(), message.rest_of_header()),
+            (3, 4, [0, 0, 5, 0])
+        );
+        let (_, message) = split(captured::IPV6_ICMP_TOO_BIG);
+        assert_eq!(
+            (message.kind(), message.code(), message.rest_of_header()),
+            (2, 0, [0, 0, 5, 0])
+        );
+        for packet in CAPTURED {
+            let (summary, message) = split(packet);
+            assert!(message.checksum_is_right(summary.source, summary.destination));
+        }
+    }
+
+    #[test]
+    fn construct() {
+        for packet in CAPTURED {
+            let (summary, message) = split(packet);
+            let again = Repr::parse(&message).emit(summary.source, summary.destination);
+            assert_eq!(again, summary.payload(packet));
+        }
+    }
+
+    #[test]
+    fn check_len() {
+        for length in 0..HEADER_BYTES {
+            assert!(Packet::new_checked(&[0; HEADER_BYTES][..length]).is_none());
+        }
+        assert!(
+            Packet::new_checked(&[0; HEADER_BYTES])
+                .unwrap()
+                .payload()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn parse_and_emit_echo() {
+        for (packet, request, identifier) in [
+            (captured::IPV4_ICMP_ECHO_REQUEST, true, 0x53a9),
+            (captured::IPV4_ICMP_ECHO_REPLY, false, 0x53a9),
+            (captured::IPV6_ICMP_ECHO_REQUEST, true, 0x53aa),
+            (captured::IPV6_ICMP_ECHO_REPLY, false, 0x53aa),
+        ] {
+            let echo = Echo::parse(packet).unwrap();
+            assert_eq!(
+                (echo.request, echo.identifier, echo.sequence),
+                (request, identifier, 1)
+            );
+            assert_eq!(echo.payload.len(), 24);
+            let (summary, _) = split(packet);
+            let built = echo.packet(summary.source, summary.destination).unwrap();
+            assert_eq!(Echo::parse(&built), Some(echo));
+            assert_eq!(summary.payload(&built), summary.payload(packet));
+        }
+        assert_eq!(Echo::parse(captured::IPV4_ICMP_TOO_BIG), None);
+        assert_eq!(Echo::parse(captured::IPV4_FRAGMENT_FIRST), None);
+        let mut wrong = captured::IPV4_ICMP_ECHO_REQUEST.to_vec();
+        wrong[40] ^= 1;
+        assert_eq!(Echo::parse(&wrong), None, "a wrong checksum");
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc1191#section-4
+    //# The next-hop MTU stands in the low 16 bits of the word that was unused; header and 8 bytes at least follow.
+    #[test]
+    fn too_big_ipv4() {
+        // The router took one from the TTL before it quoted; the engine quotes what it was given.
+        let original = captured::IPV4_ICMP_TOO_BIG_ORIGINAL;
+        let answer = too_big(original, 1280, address("10.9.0.2")).unwrap();
+        let (summary, message) = split(&answer);
+        assert_eq!(
+            (summary.source, summary.destination),
+            (address("10.9.0.2"), address("10.9.0.1"))
+        );
+        assert_eq!(summary.total_bytes, 576, "as long as the kernel's");
+        assert!(ipv4::Packet::new_checked(&answer).unwrap().checksum_is_right());
+        assert!(message.checksum_is_right(summary.source, summary.destination));
+        let (_, theirs) = split(captured::IPV4_ICMP_TOO_BIG);
+        assert_eq!(
+            (message.kind(), message.code(), message.rest_of_header()),
+            (theirs.kind(), theirs.code(), theirs.rest_of_header())
+        );
+        assert_eq!(message.payload(), &original[..548]);
+        assert_eq!(message.payload()[12..], theirs.payload()[12..]);
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4443#section-3.2
+    //# The MTU, then as much of the packet as fits the minimum MTU.
+    #[test]
+    fn too_big_ipv6() {
+        let original = captured::IPV6_ICMP_TOO_BIG_ORIGINAL;
+        let answer = too_big(original, 1280, address("fd09::2")).unwrap();
+        let (summary, message) = split(&answer);
+        let (their_summary, theirs) = split(captured::IPV6_ICMP_TOO_BIG);
+        assert_eq!(summary.total_bytes, their_summary.total_bytes);
+        assert_eq!(
+            (summary.source, summary.destination),
+            (their_summary.source, their_summary.destination)
+        );
+        assert!(message.checksum_is_right(summary.source, summary.destination));
+        assert_eq!(
+            (message.kind(), message.code(), message.rest_of_header()),
+            (theirs.kind(), theirs.code(), theirs.rest_of_header())
+        );
+        assert_eq!(message.payload()[..7], theirs.payload()[..7]);
+        assert_eq!(
+            message.payload()[8..],
+            theirs.payload()[8..],
+            "equal but for the hop limit"
+        );
+    }
+
+    #[test]
+    fn too_big_quotes_short_packets_whole() {
+        let answer = too_big(captured::IPV6_UDP, 48, address("fd00::1")).unwrap();
+        assert_eq!(split(&answer).1.payload(), captured::IPV6_UDP);
+        let mtu = u32::MAX;
+        let answer = too_big(captured::IPV4_ICMP_ECHO_REQUEST, mtu, address("10.0.0.1")).unwrap();
+        assert_eq!(split(&answer).1.rest_of_header(), [0, 0, 0xff, 0xff]);
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc1122#section-3.2.2
+    //# No error is sent about a packet to many, or from a source that names no single host.
+    //= https://www.rfc-editor.org/rfc/rfc4443#section-2.4
+    //# Too big is the one error that also answers packets to many; the source must still name one node.
+    #[test]
+    fn too_big_keeps_silent() {
+        let (v4, v6) = (address("10.0.0.9"), address("fd00::9"));
+        for (packet, own) in [
+            (&[][..], v4),
+            (captured::IPV4_ICMP_TOO_BIG, v4),
+            (captured::IPV6_ICMP_TOO_BIG, v6),
+            (captured::IPV4_FRAGMENT_LAST, v4),
+            (captured::IPV6_FRAGMENT_LAST, v6),
+            (captured::IPV4_UDP, v6),
+            (captured::IPV6_UDP, v4),
+        ] {
+            assert_eq!(too_big(packet, 1280, own), None);
+        }
+        let answered = |source: &str, destination: &str, own| {
+            let mut packet = udp::packet(address(source), address(destination), 1, 2, b"x").unwrap();
+            if own == v4 {
+                packet[6] |= 0x40;
+            }
+            too_big(&packet, 1280, own).is_some()
+        };
+        assert!(answered("10.0.0.1", "10.0.0.2", v4));
+        for source in ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255"] {
+            assert!(!answered(source, "10.0.0.2", v4));
+        }
+        for destination in ["239.1.2.3", "255.255.255.255"] {
+            assert!(!answered("10.0.0.1", destination, v4));
+        }
+        assert!(answered("fd00::1", "ff02::1", v6));
+        assert!(!answered("::", "fd00::2", v6));
+        assert!(!answered("ff02::1", "fd00::2", v6));
+        let without_df = udp::packet(address("10.0.0.1"), address("10.0.0.2"), 1, 2, b"x").unwrap();
+        assert_eq!(too_big(&without_df, 1280, v4), None);
+    }
+
+    #[test]
+    fn never_an_error_about_an_error() {
+        for kind in 0..=u8::MAX {
+            let repr = Repr {
+                kind,
+                code: 0,
+                rest_of_header: [0; 4],
+                payload: &[],
+            };
+            let packet = repr.packet(address("fd00::1"), address("fd00::2")).unwrap();
+            assert_eq!(
+                too_big(&packet, 1280, address("fd00::9")).is_some(),
+                kind >= 128 && kind != 137
+            );
+        }
+        let empty = ip::packet(address("fd00::1"), address("fd00::2"), protocol::ICMPV6, &[]).unwrap();
+        assert_eq!(
+            too_big(&empty, 1280, address("fd00::9")),
+            None,
+            "a type that is cut off"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn etherparse_agrees_on_echo(
+            identifier: u16, sequence: u16, payload in proptest::collection::vec(any::<u8>(), 0..200), request: bool,
+        ) {
+            let echo = Echo { request, identifier, sequence, payload: &payload };
+            let header = etherparse::IcmpEchoHeader { id: identifier, seq: sequence };
+            let (v4, v6) = if request {
+                (etherparse::Icmpv4Type::EchoRequest(header), etherparse::Icmpv6Type::EchoRequest(header))
+            } else {
+                (etherparse::Icmpv4Type::EchoReply(header), etherparse::Icmpv6Type::EchoReply(header))
+            };
+            let packet = echo.packet(address("10.0.0.1"), address("10.0.0.2")).unwrap();
+            let mut theirs = etherparse::Icmpv4Header::with_checksum(v4, &payload).to_bytes().to_vec();
+            theirs.extend_from_slice(&payload);
+            prop_assert_eq!(&packet[20..], &theirs[..]);
+            let (source, destination) = (Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED);
+            let packet = echo.packet(source.into(), destination.into()).unwrap();
+            let header = etherparse::Icmpv6Header::with_checksum(v6, source.octets(), destination.octets(), &payload);
+            let mut theirs = header.unwrap().to_bytes().to_vec();
+            theirs.extend_from_slice(&payload);
+            prop_assert_eq!(&packet[40..], &theirs[..]);
+        }
+    }
+}

@@ -240,3 +240,247 @@ pub fn packet(source: IpAddr, destination: IpAddr, next_header: u8, payload: &[u
     packet.get_mut(header_bytes..)?.copy_from_slice(payload);
     Some(packet)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selector::Ports;
+    use crate::wire::captured;
+    use proptest::prelude::*;
+
+    #[test]
+    fn version_of() {
+        assert_eq!(version(captured::IPV4_UDP), Some(4));
+        assert_eq!(version(captured::IPV6_UDP), Some(6));
+        assert_eq!(version(&[]), None);
+        assert_eq!(version(&[0x55]), None);
+    }
+
+    #[test]
+    fn parse_ipv4() {
+        let summary = Summary {
+            source: "10.9.0.1".parse().unwrap(),
+            destination: "10.9.0.2".parse().unwrap(),
+            header_bytes: 60,
+            payload_at: 60,
+            transport_at: 60,
+            transport_next_header: 1,
+            next_layer: 1,
+            total_bytes: 84,
+            fragment: None,
+            dont_fragment: true,
+            hop_limit: 64,
+            traffic_class: 0,
+            flow_label: 0,
+        };
+        assert_eq!(Summary::parse(captured::IPV4_RECORD_ROUTE), Some(summary));
+    }
+
+    #[test]
+    fn parse_ipv6() {
+        let summary = Summary {
+            source: "fd07::1".parse().unwrap(),
+            destination: "fd07::2".parse().unwrap(),
+            header_bytes: 40,
+            payload_at: 88,
+            transport_at: 80,
+            transport_next_header: 60,
+            next_layer: 17,
+            total_bytes: 107,
+            fragment: None,
+            dont_fragment: true,
+            hop_limit: 64,
+            traffic_class: 0,
+            flow_label: Summary::parse(captured::IPV6_ALL_EXTENSION_HEADERS)
+                .unwrap()
+                .flow_label,
+        };
+        assert_eq!(
+            Summary::parse(captured::IPV6_ALL_EXTENSION_HEADERS),
+            Some(summary)
+        );
+    }
+
+    /// Every captured packet, cut at every byte and with bytes behind it.
+    #[test]
+    fn check_len() {
+        for bytes in captured::ALL {
+            for length in 0..bytes.len() {
+                assert_eq!(Summary::parse(&bytes[..length]), None);
+            }
+            let summary = Summary::parse(bytes).unwrap();
+            assert_eq!(summary.total_bytes, bytes.len());
+            let mut longer = bytes.to_vec();
+            longer.extend_from_slice(&[0xaa; 6]);
+            assert_eq!(Summary::parse(&longer), Some(summary));
+            assert_eq!(summary.payload(&longer), summary.payload(bytes));
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1.1
+    //# A fragment that does not show its ports has the value OPAQUE, which is not ANY.
+    #[test]
+    fn selector_key_of_fragments() {
+        let ports = |packet| selector_key(packet).unwrap().ports;
+        assert_eq!(
+            ports(captured::IPV4_FRAGMENT_FIRST),
+            Ports::Icmp { kind: 8, code: 0 }
+        );
+        assert_eq!(ports(captured::IPV4_FRAGMENT_LAST), Ports::Opaque);
+        assert_eq!(ports(captured::IPV6_FRAGMENT_LAST), Ports::Opaque);
+        assert_eq!(selector_key(&[]), None);
+    }
+
+    #[test]
+    fn built_packets_equal_captured_ones_but_for_id_and_label() {
+        for bytes in [captured::IPV4_UDP, captured::IPV6_UDP] {
+            let summary = Summary::parse(bytes).unwrap();
+            let built = packet(
+                summary.source,
+                summary.destination,
+                summary.next_layer,
+                summary.payload(bytes),
+            )
+            .unwrap();
+            let flow_label = 0;
+            let dont_fragment = built[0] >> 4 == 6;
+            assert_eq!(
+                Summary::parse(&built),
+                Some(Summary {
+                    flow_label,
+                    dont_fragment,
+                    ..summary
+                })
+            );
+            assert_eq!(summary.payload(&built), summary.payload(bytes));
+        }
+        let (v4, v6) = ("10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap());
+        assert_eq!(packet(v4, v6, 17, &[]), None);
+        assert_eq!(packet(v6, v4, 17, &[]), None);
+        assert_eq!(packet(v4, v4, 17, &[0; 65_516]), None);
+        assert!(packet(v4, v4, 17, &[0; 65_515]).is_some());
+        assert!(packet(v6, v6, 17, &[0; 65_535]).is_some());
+        assert_eq!(packet(v6, v6, 17, &[0; 65_536]), None);
+    }
+
+    /// What transport mode does: ESP takes the place of what stood behind the headers.
+    #[test]
+    fn replacing_the_payload() {
+        for bytes in captured::ALL {
+            let before = Summary::parse(bytes).unwrap();
+            let mut packet = bytes[..before.transport_at].to_vec();
+            packet.extend_from_slice(&[0xaa; 24]);
+            replace_payload(&mut packet, before.transport_at, 50).unwrap();
+            let after = Summary::parse(&packet).unwrap();
+            assert_eq!(
+                (after.transport_at, after.transport_next_header),
+                (before.transport_at, 50)
+            );
+            assert_eq!(after.total_bytes, packet.len());
+            if let Some(packet) = ipv4::Packet::new_checked(&packet) {
+                assert!(packet.checksum_is_right());
+            }
+            // And back again.
+            packet.truncate(before.transport_at);
+            packet.extend_from_slice(&bytes[before.transport_at..]);
+            replace_payload(&mut packet, before.transport_at, before.transport_next_header).unwrap();
+            assert_eq!(packet, *bytes);
+        }
+    }
+
+    #[test]
+    fn replacing_the_payload_where_no_header_ends() {
+        for bytes in captured::ALL {
+            let summary = Summary::parse(bytes).unwrap();
+            let ends: Vec<usize> = match ipv6::Packet::new_checked(bytes) {
+                Some(packet) => [40]
+                    .into_iter()
+                    .chain(packet.extension_headers().map(|h| h.at + h.bytes))
+                    .collect(),
+                None => vec![summary.header_bytes],
+            };
+            for at in (0..bytes.len() + 2).filter(|at| !ends.contains(at)) {
+                let mut packet = bytes.to_vec();
+                assert_eq!(
+                    replace_payload(&mut packet, at, 50),
+                    Err(DropReason::OutMalformed)
+                );
+                assert_eq!(packet, *bytes, "a refused change changes nothing");
+            }
+        }
+        assert_eq!(replace_payload(&mut [], 0, 50), Err(DropReason::OutMalformed));
+    }
+
+    #[test]
+    fn replacing_with_more_than_fits() {
+        let mut packet = captured::IPV4_UDP.to_vec();
+        packet.resize(65_536, 0);
+        assert_eq!(replace_payload(&mut packet, 20, 50), Err(DropReason::OutTooBig));
+        let mut packet = captured::IPV6_UDP.to_vec();
+        packet.resize(65_576, 0);
+        assert_eq!(replace_payload(&mut packet, 40, 50), Err(DropReason::OutTooBig));
+        packet.pop();
+        assert_eq!(replace_payload(&mut packet, 40, 50), Ok(()));
+    }
+
+    #[test]
+    fn the_hop_limit_ends_at_one() {
+        for bytes in [captured::IPV4_UDP, captured::IPV6_UDP] {
+            let mut packet = bytes.to_vec();
+            for left in (1..64).rev() {
+                assert!(decrement_hop_limit(&mut packet));
+                assert_eq!(Summary::parse(&packet).unwrap().hop_limit, left);
+                assert!(ipv4::Packet::new_checked(&packet).is_none_or(|packet| packet.checksum_is_right()));
+            }
+            let last = packet.clone();
+            assert!(!decrement_hop_limit(&mut packet));
+            assert_eq!(packet, last);
+        }
+        assert!(!decrement_hop_limit(&mut []));
+        assert!(!decrement_hop_limit(&mut [0x45; 19]));
+        assert!(!decrement_hop_limit(&mut [0x60; 7]));
+    }
+
+    #[test]
+    fn every_traffic_class() {
+        for bytes in [captured::IPV4_UDP, captured::IPV6_UDP] {
+            let before = Summary::parse(bytes).unwrap();
+            let mut packet = bytes.to_vec();
+            for traffic_class in 0..=u8::MAX {
+                assert!(set_traffic_class(&mut packet, traffic_class));
+                assert_eq!(
+                    Summary::parse(&packet),
+                    Some(Summary {
+                        traffic_class,
+                        ..before
+                    })
+                );
+                assert!(ipv4::Packet::new_checked(&packet).is_none_or(|packet| packet.checksum_is_right()));
+            }
+        }
+        assert!(!set_traffic_class(&mut [], 1));
+        assert!(!set_traffic_class(&mut [0x45; 19], 1));
+        assert!(!set_traffic_class(&mut [0x60], 1));
+    }
+
+    proptest! {
+        #[test]
+        fn places_are_in_order(
+            seed in 0..captured::ALL.len(),
+            change in proptest::collection::vec((0usize..100, any::<u8>()), 0..6),
+            cut in 0usize..80,
+        ) {
+            let mut bytes = captured::ALL[seed].to_vec();
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            for (at, value) in change {
+                if let Some(byte) = bytes.get_mut(at) { *byte = value; }
+            }
+            if let Some(summary) = Summary::parse(&bytes) {
+                prop_assert!(summary.header_bytes <= summary.transport_at);
+                prop_assert!(summary.transport_at <= summary.payload_at);
+                prop_assert!(summary.payload_at <= summary.total_bytes);
+                prop_assert!(summary.total_bytes <= bytes.len());
+            }
+        }
+    }
+}

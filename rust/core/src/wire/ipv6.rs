@@ -356,3 +356,336 @@ pub(super) fn replace_payload(packet: &mut [u8], transport_at: usize, next_heade
     packet.get_mut(4..6)?.copy_from_slice(&payload.to_be_bytes());
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::captured;
+    use proptest::prelude::*;
+
+    #[test]
+    fn deconstruct() {
+        let packet = Packet::new_checked(captured::IPV6_ICMP_ECHO_REQUEST).unwrap();
+        assert_eq!(
+            (packet.traffic_class(), packet.flow_label(), packet.hop_limit()),
+            (0, 0x5b31e, 64)
+        );
+        assert_eq!((packet.next_header(), packet.total_bytes()), (58, 72));
+        assert_eq!(packet.source(), "fd09::1".parse::<Ipv6Addr>().unwrap());
+        assert_eq!(packet.destination(), "fd09::2".parse::<Ipv6Addr>().unwrap());
+        assert_eq!(packet.payload(), &captured::IPV6_ICMP_ECHO_REQUEST[40..]);
+        assert_eq!(packet.extension_headers().count(), 0);
+    }
+
+    #[test]
+    fn construct() {
+        for bytes in captured::ALL.iter().filter(|bytes| bytes[0] >> 4 == 6) {
+            let mut header = [0xaa; HEADER_BYTES];
+            Repr::parse(&Packet::new_checked(bytes).unwrap())
+                .emit(&mut header)
+                .unwrap();
+            assert_eq!(header, bytes[..HEADER_BYTES]);
+        }
+    }
+
+    #[test]
+    fn check_len() {
+        for bytes in [
+            captured::IPV6_ALL_EXTENSION_HEADERS,
+            captured::IPV6_AH_BEHIND_OPTIONS,
+        ] {
+            for length in 0..bytes.len() {
+                assert!(Packet::new_checked(&bytes[..length]).is_none());
+            }
+            // An honest payload length that cuts the chain of headers.
+            let whole = Packet::new_checked(bytes).unwrap().layers().unwrap();
+            for length in HEADER_BYTES..bytes.len() {
+                let mut bytes = bytes[..length].to_vec();
+                bytes[4..6].copy_from_slice(&u16::try_from(length - HEADER_BYTES).unwrap().to_be_bytes());
+                let layers = Packet::new_checked(&bytes).unwrap().layers();
+                assert_eq!(layers, (length >= whole.payload_at).then_some(whole));
+            }
+        }
+    }
+
+    #[test]
+    fn parse() {
+        let repr = Repr {
+            source: "fd08::2".parse().unwrap(),
+            destination: "fd08::1".parse().unwrap(),
+            next_header: 50,
+            traffic_class: 0,
+            flow_label: 0x9dd2d,
+            hop_limit: 64,
+            payload_bytes: 108,
+        };
+        assert_eq!(
+            Repr::parse(&Packet::new_checked(captured::IPV6_ESP_TUNNEL).unwrap()),
+            repr
+        );
+    }
+
+    #[test]
+    fn emit() {
+        let repr = Repr::parse(&Packet::new_checked(captured::IPV6_ESP_TUNNEL).unwrap());
+        assert_eq!(repr.emit(&mut [0; HEADER_BYTES - 1]), Err(DropReason::NoBuffer));
+        let longer = Repr {
+            payload_bytes: MAXIMUM_PAYLOAD_BYTES + 1,
+            ..repr
+        };
+        assert_eq!(longer.emit(&mut [0; HEADER_BYTES]), Err(DropReason::OutTooBig));
+        let mut header = [0; HEADER_BYTES];
+        Repr {
+            flow_label: u32::MAX,
+            traffic_class: 0xb8,
+            ..repr
+        }
+        .emit(&mut header)
+        .unwrap();
+        assert_eq!(header[..4], [0x6b, 0x8f, 0xff, 0xff], "of the flow label 20 bits");
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-3.1.1
+    //# ESP goes behind hop-by-hop, routing and fragment headers; destination options may stand on either side.
+    #[test]
+    fn layers_of_real_packets() {
+        for (bytes, transport_at, transport_next_header, payload_at, next_layer) in [
+            (captured::IPV6_ICMP_ECHO_REQUEST, 40, 58, 40, 58),
+            (captured::IPV6_TWO_OPTION_HEADERS, 48, 60, 56, 17),
+            // Hop-by-hop, destination options for each hop, routing; then destination options for the end.
+            (captured::IPV6_ALL_EXTENSION_HEADERS, 80, 60, 88, 17),
+            (captured::IPV6_MULTICAST_LISTENER_REPORT, 48, 58, 48, 58),
+            (captured::IPV6_FRAGMENT_FIRST, 48, 58, 48, 58),
+            (captured::IPV6_FRAGMENT_LAST, 48, 58, 48, 58),
+            (captured::IPV6_FRAGMENT_FIRST_BEHIND_OPTIONS, 64, 17, 64, 17),
+        ] {
+            let layers = Packet::new_checked(bytes).unwrap().layers().unwrap();
+            assert_eq!(
+                (layers.transport_at, layers.transport_next_header),
+                (transport_at, transport_next_header)
+            );
+            assert_eq!((layers.payload_at, layers.next_layer), (payload_at, next_layer));
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1.1
+    //# Skipped are hop-by-hop options, routing, fragment and destination options; AH and ESP count as next layers.
+    #[test]
+    fn authentication_header_is_a_next_layer_and_the_walk_knows_its_length() {
+        let packet = Packet::new_checked(captured::IPV6_AH_BEHIND_OPTIONS).unwrap();
+        let layers = packet.layers().unwrap();
+        assert_eq!((layers.next_layer, layers.payload_at), (51, 56));
+        assert_eq!((layers.transport_next_header, layers.transport_at), (60, 48));
+        let headers: Vec<_> = packet
+            .extension_headers()
+            .map(|header| (header.protocol, header.bytes))
+            .collect();
+        assert_eq!(headers, [(0, 8), (60, 8), (51, 32)]);
+        let mut walk = packet.extension_headers();
+        while walk.next().is_some() {}
+        assert_eq!((walk.protocol(), walk.position()), (17, 88));
+    }
+
+    #[test]
+    fn deconstruct_fragments() {
+        let fragment = |bytes| {
+            Packet::new_checked(bytes)
+                .unwrap()
+                .layers()
+                .unwrap()
+                .fragment
+                .unwrap()
+        };
+        let (first, last) = (
+            fragment(captured::IPV6_FRAGMENT_FIRST),
+            fragment(captured::IPV6_FRAGMENT_LAST),
+        );
+        assert_eq!((first.offset_bytes, first.more), (0, true));
+        assert_eq!((last.offset_bytes, last.more, last.id), (2896, false, first.id));
+    }
+
+    /// Builds a packet from extension headers (protocol and content behind the next-header byte).
+    fn chain(headers: &[(u8, Vec<u8>)], next_layer: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        for (index, (_, content)) in headers.iter().enumerate() {
+            bytes.push(
+                headers
+                    .get(index + 1)
+                    .map_or(next_layer, |(protocol, _)| *protocol),
+            );
+            bytes.extend_from_slice(content);
+        }
+        bytes.extend_from_slice(payload);
+        let (traffic_class, flow_label, hop_limit) = (0, 0, 1);
+        let (source, destination) = (Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
+        let next_header = headers.first().map_or(next_layer, |(protocol, _)| *protocol);
+        let payload_bytes = bytes.len() - HEADER_BYTES;
+        Repr {
+            source,
+            destination,
+            next_header,
+            traffic_class,
+            flow_label,
+            hop_limit,
+            payload_bytes,
+        }
+        .emit(&mut bytes)
+        .unwrap();
+        bytes
+    }
+
+    fn layers_of(headers: &[(u8, Vec<u8>)]) -> Option<Layers> {
+        let bytes = chain(headers, 17, &[0; 8]);
+        Packet::new_checked(&bytes).unwrap().layers()
+    }
+
+    fn options() -> (u8, Vec<u8>) {
+        (protocol::DESTINATION_OPTIONS, vec![0; 7])
+    }
+
+    fn fragment_header(field: u16) -> (u8, Vec<u8>) {
+        let [high, low] = field.to_be_bytes();
+        (protocol::FRAGMENT, vec![0, high, low, 0, 0, 0, 7])
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc6946#section-4
+    //# A fragment header with offset zero and no more fragments is a packet by itself.
+    #[test]
+    fn an_atomic_fragment_is_whole() {
+        let layers = layers_of(&[fragment_header(0)]).unwrap();
+        assert_eq!(
+            (layers.fragment, layers.payload_at, layers.transport_at),
+            (None, 48, 48)
+        );
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc8200#section-4.1
+    //# Hop-by-hop options stand only immediately behind the fixed header.
+    #[test]
+    fn misplaced_headers_are_malformed() {
+        assert!(layers_of(&[(protocol::HOP_BY_HOP, vec![0; 7]), options()]).is_some());
+        assert!(layers_of(&[options(), (protocol::HOP_BY_HOP, vec![0; 7])]).is_none());
+        assert!(
+            layers_of(&[fragment_header(0), fragment_header(0)]).is_none(),
+            "nested fragments"
+        );
+    }
+
+    #[test]
+    fn the_walk_is_bounded() {
+        assert!(layers_of(&vec![options(); MAXIMUM_EXTENSION_HEADERS]).is_some());
+        assert!(layers_of(&vec![options(); MAXIMUM_EXTENSION_HEADERS + 1]).is_none());
+        let long = |units: u8| {
+            let mut content = vec![0; (usize::from(units) + 1) * 8 - 1];
+            content[0] = units;
+            vec![(protocol::DESTINATION_OPTIONS, content)]
+        };
+        assert!(layers_of(&long(63)).is_some(), "512 bytes");
+        assert!(layers_of(&long(64)).is_none(), "520 bytes");
+    }
+
+    /// Behind the header of a later fragment stand plain bytes, whatever they look like (CVE-2022-34718).
+    #[test]
+    fn a_later_fragment_ends_the_walk() {
+        let layers = layers_of(&[fragment_header(8 << 3), options()]).unwrap();
+        assert_eq!(
+            (layers.next_layer, layers.payload_at),
+            (protocol::DESTINATION_OPTIONS, 48)
+        );
+    }
+
+    #[test]
+    fn check_fragment_end() {
+        assert!(layers_of(&[fragment_header(0xfff8)]).is_none());
+        assert!(layers_of(&[fragment_header(0xfff0)]).is_some());
+    }
+
+    #[test]
+    fn a_jumbogram_is_malformed() {
+        let mut bytes = chain(
+            &[(protocol::HOP_BY_HOP, vec![0, 0xc2, 4, 0, 1, 0, 0])],
+            17,
+            &[0; 8],
+        );
+        bytes[4..6].fill(0);
+        assert!(Packet::new_checked(&bytes).unwrap().layers().is_none());
+    }
+
+    fn any_header() -> impl Strategy<Value = (u8, Vec<u8>)> {
+        let kind = prop_oneof![
+            Just(protocol::ROUTING),
+            Just(protocol::DESTINATION_OPTIONS),
+            Just(protocol::AH)
+        ];
+        let sized = (kind, 0u8..4, proptest::collection::vec(any::<u8>(), 48));
+        let sized = sized.prop_map(|(protocol, units, mut content)| {
+            content[0] = if protocol == protocol::AH {
+                units + 1
+            } else {
+                units
+            };
+            let bytes = if protocol == protocol::AH {
+                usize::from(units) * 4 + 12
+            } else {
+                usize::from(units) * 8 + 8
+            };
+            content.truncate(bytes - 1);
+            (protocol, content)
+        });
+        prop_oneof![4 => sized, 1 => any::<bool>().prop_map(|more| fragment_header(u16::from(more)))]
+    }
+
+    proptest! {
+        #[test]
+        fn etherparse_reads_the_same_header(bytes in proptest::collection::vec(any::<u8>(), 0..80), honest: bool) {
+            let mut bytes = bytes;
+            if let (true, Some(payload)) = (honest, bytes.len().checked_sub(HEADER_BYTES)) {
+                bytes[0] = 0x60 | bytes[0] & 0x0f;
+                bytes[4..6].copy_from_slice(&(payload as u16).to_be_bytes());
+            }
+            let ours = Packet::new_checked(&bytes);
+            let theirs = etherparse::Ipv6HeaderSlice::from_slice(&bytes).ok();
+            let fits = theirs.as_ref().is_some_and(|h| HEADER_BYTES + usize::from(h.payload_length()) <= bytes.len());
+            prop_assert_eq!(ours.is_some(), fits);
+            if let (Some(ours), Some(theirs)) = (ours, theirs) {
+                prop_assert_eq!(ours.source(), theirs.source_addr());
+                prop_assert_eq!(ours.destination(), theirs.destination_addr());
+                prop_assert_eq!(ours.traffic_class(), theirs.traffic_class());
+                prop_assert_eq!(ours.flow_label(), theirs.flow_label().value());
+                prop_assert_eq!(ours.hop_limit(), theirs.hop_limit());
+                prop_assert_eq!(ours.next_header(), theirs.next_header().0);
+            }
+        }
+
+        #[test]
+        fn etherparse_walks_the_same(
+            first in any::<bool>(),
+            headers in proptest::collection::vec(any_header(), 0..5),
+            next_layer in prop_oneof![Just(6u8), Just(17), Just(50), Just(58), Just(59)],
+            cut in 0usize..60,
+        ) {
+            let mut headers = headers;
+            if first { headers.insert(0, (protocol::HOP_BY_HOP, vec![0; 7])); }
+            // Two fragment headers are malformed for us alone.
+            prop_assume!(headers.iter().filter(|(protocol, _)| *protocol == protocol::FRAGMENT).count() < 2);
+            let mut bytes = chain(&headers, next_layer, &[0; 8]);
+            bytes.truncate(bytes.len().saturating_sub(cut).max(HEADER_BYTES));
+            let payload = u16::try_from(bytes.len() - HEADER_BYTES).unwrap();
+            bytes[4..6].copy_from_slice(&payload.to_be_bytes());
+            let packet = Packet::new_checked(&bytes).unwrap();
+            let mut ours = packet.extension_headers();
+            while ours.next().is_some() {}
+            let theirs = etherparse::Ipv6ExtensionsSlice::from_slice(packet.next_header().into(), packet.payload());
+            prop_assert_eq!(!ours.is_extension_header(), theirs.is_ok());
+            if let Ok((extensions, next_layer, rest)) = theirs {
+                prop_assert_eq!(ours.protocol(), next_layer.0);
+                prop_assert_eq!(bytes.len() - ours.position(), rest.len());
+                if !headers.iter().any(|(protocol, _)| *protocol == protocol::AH) {
+                    let layers = packet.layers().unwrap();
+                    prop_assert_eq!(layers.fragment.is_some(), extensions.is_fragmenting_payload());
+                    prop_assert_eq!((layers.next_layer, layers.payload_at), (ours.protocol(), ours.position()));
+                }
+            }
+        }
+    }
+}

@@ -2,6 +2,8 @@
 //! No key, no lookup, no clock and no policy may enter; no input makes anything here panic.
 //! Answers to: RFC 791, RFC 8200, RFC 768, RFC 792, RFC 4443, RFC 3948, RFC 4303 section 2.
 
+#[cfg(test)]
+mod captured;
 pub mod checksum;
 pub mod esp;
 pub mod icmp;

@@ -66,3 +66,62 @@ fn read(shape: Shape, segment: &[u8]) -> Option<Ports> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{captured, ip};
+
+    fn ports_of(packet: &[u8]) -> Ports {
+        ip::selector_key(packet).unwrap().ports
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1.1
+    //# Two ports, or the ICMP type and code, or the Mobility Header type; OPAQUE where they cannot be seen.
+    #[test]
+    fn real_packets_show_their_ports() {
+        let known = |source, destination| Ports::Known { source, destination };
+        for (packet, ports) in [
+            (captured::IPV4_TCP_SYN, known(33_648, 22)),
+            (captured::IPV6_TCP_SYN, known(37_154, 22)),
+            (captured::IPV4_UDP, known(48_824, 9999)),
+            (captured::IPV6_UDP, known(37_672, 9999)),
+            (captured::IPV4_UDP_WITH_OPTIONS, known(48_604, 9999)),
+            (captured::IPV6_ALL_EXTENSION_HEADERS, known(36_612, 9999)),
+            (captured::IPV6_UDP_LITE, known(42_303, 7)),
+            (captured::IPV4_SCTP_INIT, known(58_080, 7)),
+            (captured::IPV4_DCCP_REQUEST, known(33_590, 7)),
+            (captured::IPV4_ICMP_ECHO_REQUEST, Ports::Icmp { kind: 8, code: 0 }),
+            (captured::IPV6_ICMP_ECHO_REPLY, Ports::Icmp { kind: 129, code: 0 }),
+            (
+                captured::IPV4_ICMP_PORT_UNREACHABLE,
+                Ports::Icmp { kind: 3, code: 3 },
+            ),
+            (captured::IPV6_MOBILITY, Ports::Icmp { kind: 1, code: 0 }),
+            (captured::IPV4_FRAGMENT_FIRST, Ports::Icmp { kind: 8, code: 0 }),
+            (captured::IPV4_FRAGMENT_LAST, Ports::Opaque),
+            (captured::IPV6_FRAGMENT_FIRST_BEHIND_OPTIONS, known(56_293, 9999)),
+            (captured::IPV6_FRAGMENT_LAST, Ports::Opaque),
+            (captured::IPV4_ESP_TRANSPORT, Ports::Absent),
+            (captured::IPV6_AH_BEHIND_OPTIONS, Ports::Absent),
+        ] {
+            assert_eq!(ports_of(packet), ports);
+        }
+    }
+
+    #[test]
+    fn a_cut_header_is_opaque_and_never_port_zero() {
+        for next_layer in 0..=u8::MAX {
+            let hidden = if has_ports(next_layer) {
+                Ports::Opaque
+            } else {
+                Ports::Absent
+            };
+            assert_eq!(ports(next_layer, &[]), hidden);
+            assert_eq!(ports_of_later_fragment(next_layer), hidden);
+        }
+        assert_eq!(ports(protocol::TCP, &[0, 80, 0]), Ports::Opaque);
+        assert_eq!(ports(protocol::ICMP, &[8]), Ports::Opaque);
+        assert_eq!(ports(protocol::MOBILITY, &[59, 0]), Ports::Opaque);
+    }
+}

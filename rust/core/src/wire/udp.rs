@@ -139,3 +139,156 @@ pub fn packet(
     fill_checksum(source, destination, &mut datagram).ok()?;
     ip::packet(source, destination, protocol::UDP, &datagram)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::captured;
+    use crate::wire::ip::Summary;
+    use proptest::prelude::*;
+
+    fn split(packet: &[u8]) -> (Summary, &[u8]) {
+        let summary = Summary::parse(packet).unwrap();
+        (summary, summary.payload(packet))
+    }
+
+    #[test]
+    fn deconstruct() {
+        let (summary, bytes) = split(captured::IPV4_UDP);
+        let datagram = Packet::new_checked(bytes).unwrap();
+        assert_eq!(
+            (datagram.source_port(), datagram.destination_port()),
+            (48_824, 9999)
+        );
+        assert_eq!(datagram.checksum(), 0xf76b);
+        assert!(datagram.checksum_is_right(summary.source, summary.destination));
+        assert_eq!(datagram.payload(), b"checked v4");
+    }
+
+    #[test]
+    fn construct() {
+        for packet in [
+            captured::IPV4_UDP,
+            captured::IPV6_UDP,
+            captured::IPV6_ALL_EXTENSION_HEADERS,
+        ] {
+            let (summary, bytes) = split(packet);
+            let datagram = Packet::new_checked(bytes).unwrap();
+            let mut again = vec![0xaa; bytes.len()];
+            again[HEADER_BYTES..].copy_from_slice(datagram.payload());
+            datagram.parse().emit(&mut again).unwrap();
+            fill_checksum(summary.source, summary.destination, &mut again).unwrap();
+            assert_eq!(again, bytes);
+        }
+    }
+
+    #[test]
+    fn check_len() {
+        let (_, bytes) = split(captured::IPV4_UDP);
+        for length in 0..bytes.len() {
+            assert!(Packet::new_checked(&bytes[..length]).is_none());
+        }
+        let mut longer = bytes.to_vec();
+        longer.extend_from_slice(b"link padding");
+        assert_eq!(Packet::new_checked(&longer).unwrap().payload(), b"checked v4");
+        longer[5] = 7;
+        assert!(
+            Packet::new_checked(&longer).is_none(),
+            "a length that does not cover the header"
+        );
+    }
+
+    #[test]
+    fn parse() {
+        let (_, bytes) = split(captured::IPV6_UDP);
+        let repr = Repr {
+            source_port: 37_672,
+            destination_port: 9999,
+            payload_bytes: 10,
+        };
+        assert_eq!(Packet::new_checked(bytes).unwrap().parse(), repr);
+    }
+
+    #[test]
+    fn emit() {
+        let repr = Repr {
+            source_port: 4500,
+            destination_port: 4501,
+            payload_bytes: 65_528,
+        };
+        assert_eq!(repr.emit(&mut [0; HEADER_BYTES]), Err(DropReason::OutTooBig));
+        let repr = Repr {
+            payload_bytes: 1,
+            ..repr
+        };
+        assert_eq!(repr.emit(&mut [0; HEADER_BYTES - 1]), Err(DropReason::NoBuffer));
+        let mut header = [0xaa; HEADER_BYTES];
+        repr.emit(&mut header).unwrap();
+        assert_eq!(header, [0x11, 0x94, 0x11, 0x95, 0, 9, 0, 0]);
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc8200#section-8.1
+    //# A checksum that comes out as zero is sent as all ones; zero would mean "none", which IPv6 refuses.
+    #[test]
+    fn a_zero_checksum_is_sent_as_ones() {
+        let (source, destination) = ("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap());
+        let mut datagram = [0; HEADER_BYTES + 2];
+        Repr {
+            source_port: 1,
+            destination_port: 2,
+            payload_bytes: 2,
+        }
+        .emit(&mut datagram)
+        .unwrap();
+        let sum = checksum::transport(source, destination, protocol::UDP, &datagram);
+        datagram[HEADER_BYTES..].copy_from_slice(&sum.to_be_bytes());
+        fill_checksum(source, destination, &mut datagram).unwrap();
+        let datagram = Packet::new_checked(&datagram).unwrap();
+        assert_eq!(datagram.checksum(), 0xffff);
+        assert!(datagram.checksum_is_right(source, destination));
+    }
+
+    #[test]
+    fn no_checksum_is_right_for_ipv4_only() {
+        let mut datagram = [0; HEADER_BYTES];
+        Repr {
+            source_port: 1,
+            destination_port: 2,
+            payload_bytes: 0,
+        }
+        .emit(&mut datagram)
+        .unwrap();
+        let datagram = Packet::new_checked(&datagram).unwrap();
+        assert!(datagram.checksum_is_right("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()));
+        assert!(!datagram.checksum_is_right("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_built_packet_equals_the_kernels() {
+        let (summary, bytes) = split(captured::IPV6_UDP);
+        let packet = packet(summary.source, summary.destination, 37_672, 9999, b"checked v6").unwrap();
+        assert_eq!(split(&packet).1, bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn etherparse_reads_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..64), honest: bool) {
+            let mut bytes = bytes;
+            if honest && bytes.len() >= HEADER_BYTES {
+                let length = (bytes.len() as u16).to_be_bytes();
+                bytes[4..6].copy_from_slice(&length);
+            }
+            // Their length 0 means "the rest"; ours is malformed.
+            prop_assume!(bytes.len() < 6 || bytes[4..6] != [0, 0]);
+            let ours = Packet::new_checked(&bytes);
+            let theirs = etherparse::UdpSlice::from_slice(&bytes).ok();
+            prop_assert_eq!(ours.is_some(), theirs.is_some());
+            if let (Some(ours), Some(theirs)) = (ours, theirs) {
+                prop_assert_eq!(ours.source_port(), theirs.source_port());
+                prop_assert_eq!(ours.destination_port(), theirs.destination_port());
+                prop_assert_eq!(ours.checksum(), theirs.checksum());
+                prop_assert_eq!(ours.payload(), theirs.payload());
+            }
+        }
+    }
+}
