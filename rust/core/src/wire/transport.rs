@@ -88,7 +88,7 @@ mod tests {
             (captured::IPV6_UDP, known(37_672, 9999)),
             (captured::IPV4_UDP_WITH_OPTIONS, known(48_604, 9999)),
             (captured::IPV6_ALL_EXTENSION_HEADERS, known(36_612, 9999)),
-            (captured::IPV6_UDP_LITE, known(42_303, 7)),
+            (captured::IPV6_UDP_LITE, known(51_932, 7)),
             (captured::IPV4_SCTP_INIT, known(58_080, 7)),
             (captured::IPV4_DCCP_REQUEST, known(33_590, 7)),
             (captured::IPV4_ICMP_ECHO_REQUEST, Ports::Icmp { kind: 8, code: 0 }),
