@@ -15,18 +15,20 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sallet.control import protocol
 from sallet.failure import KINDS, Failure
+from sallet.rundir import default_run_dir, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sallet.pfkey.messages import Message
+
+__all__ = ["ControlClient", "PfkeyClient", "PfkeyError", "default_run_dir"]
 
 REPLY_SECS = 30.0
 """How long a request may take: the daemon swaps packet filter tables before it replies."""
@@ -44,30 +46,6 @@ class PfkeyError(OSError):
     def __init__(self, number: int, reply: Message) -> None:
         super().__init__(number, os.strerror(number))
         self.reply = reply
-
-
-def default_run_dir() -> Path:
-    """Name the run directory that is used when none is given: SALLET_RUN_DIR, or one that fits the user."""
-    named = os.environ.get("SALLET_RUN_DIR")
-    if named:
-        return Path(named)
-    if os.geteuid() == 0:
-        return Path("/run/sallet")
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(runtime) / "sallet" if runtime else Path(f"/tmp/sallet-{os.geteuid()}")  # noqa: S108
-
-
-@contextmanager
-def short_path(path: Path) -> Iterator[str]:
-    """Yield a name of a socket in a directory that fits `sun_path`, however long the directory's name is."""
-    if len(os.fsencode(path)) < 100:
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
 
 
 def _connect(path: Path, kind: socket.SocketKind) -> socket.socket:

@@ -1,0 +1,116 @@
+"""`host` mode: packets that policy may protect are marked, and a rule sends the marked ones to the engine.
+
+No nft text (that is the guard's) and no engine call may enter: policies come in as values.
+Answers to: design "host mode: what trials taught"; fail closed, in every order of events.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from sallet.attach import cleanup, devices, guard
+from sallet.attach.cleanup import RULE_PRIORITY, Names, Record
+from sallet.attach.coverage import Network
+from sallet.attach.devices import Devices
+from sallet.attach.guard import MARK_MASK, ROUTE_MARK, Guard, GuardConfig, PolicyLike
+from sallet.failure import Failure
+
+DEVICE_METRIC = 10
+BLACKHOLE_METRIC = 1000
+DEVICE_GONE_SECS = 2.0
+EVERYTHING: dict[int, Network] = {
+    4: ipaddress.IPv4Network("0.0.0.0/0"),
+    6: ipaddress.IPv6Network("::/0"),
+}
+
+
+class HostAttachment:
+    """One daemon's hold on its network namespace: `prepare`, `connect`, `policies_changed`, `detach`."""
+
+    def __init__(self, run_dir: Path, machine: Devices, config: GuardConfig) -> None:
+        self.names = Names.of(run_dir)
+        self.config = replace(config, table=self.names.nft_table)
+        self.guard: Guard | None = None
+        self._run_dir = run_dir
+        self._machine = machine
+        self._record = Record(cleanup.namespace_id(), config.mode, config.device)
+
+    def prepare(self, policies: Sequence[PolicyLike]) -> None:
+        """Take over from a dead daemon and close every way out; nothing marked can leave from now on.
+
+        Called before the device exists. An old guard stays until the new one replaces it, in one transaction.
+        """
+        self._take_over()
+        cleanup.write_record(self._run_dir, self._record)
+        self._record = cleanup.loosen_reverse_path(self._run_dir, self._record)
+        for family in self._machine.families:
+            self._machine.add_blackhole(
+                EVERYTHING[family], table=self.names.mark_table, metric=BLACKHOLE_METRIC
+            )
+            self._machine.add_rule(
+                family, priority=RULE_PRIORITY, table=self.names.mark_table, mark=ROUTE_MARK, mask=MARK_MASK
+            )
+        compiled = guard.compile_guard(policies, self.config)
+        devices.apply_nft(guard.removal_text(self.names.nft_table) + compiled.text)
+        self.guard = compiled
+
+    def connect(self) -> None:
+        """Bring the engine's device up and open the way into it."""
+        device = self.config.device
+        devices.write_setting(f"net/ipv4/conf/{device}/rp_filter", "2")
+        self._machine.bring_up(device, self.config.device_mtu)
+        for family in self._machine.families:
+            if family == 6 and devices.read_setting(f"net/ipv6/conf/{device}/disable_ipv6") != "0":
+                continue  # The host has IPv6 switched off; the blackhole stays.
+            self._machine.add_device_route(
+                EVERYTHING[family], device=device, table=self.names.mark_table, metric=DEVICE_METRIC
+            )
+
+    def policies_changed(self, policies: Sequence[PolicyLike], config: GuardConfig | None = None) -> None:
+        """Make the kernel's side agree with the SPD; on failure it is as before.
+
+        Raises:
+            Failure: the kernel refused.
+        """
+        before, before_config = self.guard, self.config
+        wanted = self.config if config is None else replace(config, table=self.names.nft_table)
+        compiled = guard.compile_guard(policies, wanted)
+        try:
+            self._swap(before, compiled)
+        except Failure:
+            if before is not None:
+                with suppress(Failure):
+                    self._swap(compiled, before)
+            self.config = before_config
+            raise
+        self.guard, self.config = compiled, wanted
+
+    def detach(self) -> None:
+        """Take everything away again: routes, rules, device, packet filter, settings."""
+        cleanup.undo(self._run_dir, self._machine, self._record, keep_guard=False)
+        self.guard = None
+
+    def _swap(self, before: Guard | None, after: Guard) -> None:
+        if before is None or before.text != after.text:
+            devices.apply_nft(after.text)
+
+    def _take_over(self) -> None:
+        left = cleanup.read_record(self._run_dir)
+        if left is not None:
+            cleanup.undo(self._run_dir, self._machine, left, keep_guard=True)
+            # A killed daemon's descriptors close one after the other, the device's perhaps not yet.
+            deadline = time.monotonic() + DEVICE_GONE_SECS
+            while self._machine.link_index(self.config.device) is not None and time.monotonic() < deadline:
+                time.sleep(0.02)
+        if self._machine.link_index(self.config.device) is not None:
+            raise Failure(
+                "the device's name is taken",
+                where=self.config.device,
+                why="a link of that name is there, and it is not ours",
+                next_step="remove it, or choose another name with --device",
+            )
