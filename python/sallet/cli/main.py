@@ -50,6 +50,19 @@ def parser_for(name: str) -> argparse.ArgumentParser:
     return parser
 
 
+def whole_parser() -> argparse.ArgumentParser:
+    """Build one parser of all verbs, for completion; it loads every verb."""
+    parser = argparse.ArgumentParser(prog="sallet", allow_abbrev=False)
+    _add_common(parser, None)
+    verbs = parser.add_subparsers(dest="verb")
+    for name, verb in VERBS.items():
+        subparser = verbs.add_parser(name, help=verb.summary)
+        module = _load(verb)
+        if hasattr(module, "configure"):
+            module.configure(subparser)
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; never a traceback without `--debug`."""
     arguments = _front_parser().parse_args(sys.argv[1:] if argv is None else list(argv))

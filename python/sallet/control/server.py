@@ -33,7 +33,7 @@ class ControlServer:
         self._connections: set[_Connection] = set()
 
     def listen(self, path: Path) -> None:
-        """Bind the socket; a stale one of the same name is replaced (the caller holds the directory's lock)."""
+        """Bind the socket; a stale one of the same name is replaced (its directory is locked)."""
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         with short_path(path) as name:

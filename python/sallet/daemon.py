@@ -1,0 +1,294 @@
+"""The composition root: one engine, its datapath, its hold on the namespace, its servers, one loop.
+
+No policy, no message and no packet filter text may enter: this only ties the rooms together.
+Answers to: `sallet up`; ARCHITECTURE.md section B (the only module that imports everything).
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sallet import _core, rundir
+from sallet.attach import guard
+from sallet.attach.guard import BYPASS_MARK, GuardConfig
+from sallet.control import protocol
+from sallet.control.methods import Methods
+from sallet.control.server import ControlServer
+from sallet.control.views import Json
+from sallet.failure import Failure
+from sallet.pfkey.server import PfkeyServer
+from sallet.sysctl import mib
+
+if TYPE_CHECKING:
+    from sallet.attach.devices import Devices
+    from sallet.attach.host import HostAttachment
+
+Mode = Literal["embedded", "gateway", "host"]
+
+PATH_MTU_DEFAULT = 1500
+OVERHEAD_BYTES_MAX = 40 + 8 + 8 + 16 + 15 + 2 + 32
+"""IPv6 outer header, UDP, ESP header, IV, padding, its two octets, ICV: the most that one tunnel adds."""
+DEVICE_MTU_MIN = 1280
+"""Below this Linux takes IPv6 away from a link (RFC 8200 §5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `sallet up` was asked for."""
+
+    mode: Mode
+    run_dir: Path
+    setkey_files: tuple[Path, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    """Sysctl names with their values, applied before anything else."""
+    device: str = "sallet0"
+    udp_port: int | None = None
+    personality: str = "sallet"
+    mtu: int | None = None
+    path_mtu: int | None = None
+
+
+class Daemon:
+    """One daemon, from the claim of its run directory to the removal of everything it made."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._engine = _core.Engine()
+        self._attachment: HostAttachment | None = None
+        self._datapath: _core.Datapath | None = None
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+        self.warnings: list[str] = []
+
+    def run(self, ready: Callable[[str], None]) -> None:
+        """Start, say so through `ready`, serve until SIGTERM or SIGINT, and leave nothing behind.
+
+        Raises:
+            Failure: something could not be started; what had been started is stopped again.
+        """
+        with ExitStack() as undo:
+            undo.callback(self._selector.close)
+            self._catch_signals(undo)
+            undo.callback(os.close, rundir.claim(self._options.run_dir))
+            self._configure()
+            if self._options.mode != "embedded":
+                self._attach(undo)
+            pfkey = self._listen(undo)
+            ready(self._ready_line())
+            self._serve(pfkey)
+
+    # Start
+
+    def _configure(self) -> None:
+        """Apply the settings and the setkey files, whole, before any packet meets the engine."""
+        for name, value in self._options.settings:
+            mib.write(self._engine, name, value)
+        for path in self._options.setkey_files:
+            self._load(path)
+
+    def _load(self, path: Path) -> None:
+        from sallet.embedded import ConfigurationError, configure
+        from sallet.lang.lexer import SetkeyError
+
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Failure("a setkey file cannot be read", where=str(path), why=str(error)) from error
+        try:
+            configure(self._engine, text, filename=str(path))
+        except SetkeyError as error:
+            where = f"{path}:{error.line}:{error.column}"
+            raise Failure(error.text, where=where, next_step=error.next_step) from error
+        except ConfigurationError as error:
+            raise Failure(
+                "a statement was refused",
+                where=f"{path}:{error.line}",
+                why=error.strerror or str(error),
+                next_step="nothing was started",
+            ) from error
+
+    def _attach(self, undo: ExitStack) -> None:
+        """Take the namespace: guard and routes first, then the device, then the way into it."""
+        from sallet.attach import cleanup
+        from sallet.attach.devices import Devices
+        from sallet.attach.gateway import GatewayAttachment
+        from sallet.attach.host import HostAttachment
+
+        undo.callback(cleanup.lock_namespace().close)
+        machine = Devices()
+        undo.callback(machine.close)
+        config = self._guard_config(machine)
+        self._engine.configure("decrement_hop_limit", False)
+        self._engine.configure("encap_ports", [config.udp_port] if config.udp_port is not None else [])
+        self._watch_addresses(machine, undo)
+        kind = HostAttachment if self._options.mode == "host" else GatewayAttachment
+        attachment = kind(self._options.run_dir, machine, config)
+        undo.callback(attachment.detach)
+        attachment.prepare(self._engine.spd_dump())
+        self._attachment = attachment
+        self._datapath = _core.Datapath(
+            self._engine,
+            tun_name=config.device,
+            tun_mtu=config.device_mtu,
+            bypass_mark=BYPASS_MARK,
+            raw=True,
+            udp_port=config.udp_port,
+        )
+        self._datapath.start()
+        undo.callback(self._datapath.stop)
+        attachment.connect()
+        for table in cleanup.orphaned_tables(self._options.run_dir):
+            self.warnings.append(
+                f"the packet filter `{table}` of another run directory is still here and still drops; "
+                f"start and stop a daemon there, or `nft delete table inet {table}`"
+            )
+
+    def _guard_config(self, machine: Devices) -> GuardConfig:
+        """Work out the MTUs, and collect what the guard depends on besides the SPD."""
+        options = self._options
+        links = machine.smallest_mtu(besides=options.device)
+        path_mtu = options.path_mtu or links or PATH_MTU_DEFAULT
+        device_mtu = options.mtu or max(path_mtu - OVERHEAD_BYTES_MAX, DEVICE_MTU_MIN)
+        self._engine.configure("path_mtu", path_mtu)
+        settings = self._engine.config()
+        return GuardConfig(
+            table="named_by_the_attachment",
+            device=options.device,
+            device_mtu=device_mtu,
+            mode="gateway" if options.mode == "gateway" else "host",
+            default_policy=settings["default_policy"],
+            levels={name: value for name, value in settings.items() if name.endswith("_level")},
+            udp_port=options.udp_port,
+        )
+
+    def _watch_addresses(self, machine: Devices, undo: ExitStack) -> None:
+        """Tell the engine which addresses are this host's, now and after every change."""
+        import ipaddress
+
+        from sallet.attach import devices
+
+        watch = devices.watch_addresses()
+        undo.callback(watch.close)
+
+        def refresh(_mask: int) -> None:
+            _drain(watch)
+            networks = [ipaddress.ip_network(prefix) for prefix in machine.local_addresses()]
+            self._engine.configure("local", [(network[0], network[-1]) for network in networks])
+
+        self._selector.register(watch, selectors.EVENT_READ, refresh)
+        refresh(0)
+
+    def _listen(self, undo: ExitStack) -> PfkeyServer:
+        options = self._options
+        pfkey = PfkeyServer(self._engine, personality=options.personality, spd_changed=self._spd_changed)
+        undo.callback(pfkey.close)
+        pfkey.listen(options.run_dir / "pfkey.sock", options.personality)
+        for dialect in ("linux", "kame"):
+            pfkey.listen(options.run_dir / f"pfkey.{dialect}.sock", dialect)
+        control = ControlServer(Methods(self._engine, self._status, self._guard_drops).table())
+        undo.callback(control.close)
+        control.listen(options.run_dir / protocol.SOCKET_NAME)
+        pfkey.attach(self._selector)
+        control.attach(self._selector)
+        return pfkey
+
+    # Run
+
+    def _serve(self, pfkey: PfkeyServer) -> None:
+        def events(_mask: int) -> None:
+            for event in self._engine.take_events():
+                pfkey.engine_event(event)
+
+        self._selector.register(self._engine.event_fd(), selectors.EVENT_READ, events)
+        while not self._stopping:
+            for key, mask in self._selector.select(self._engine.poll_timeout()):
+                key.data(mask)
+            self._engine.handle_timeout()
+
+    def _spd_changed(self) -> None:
+        """Make the kernel's side agree with the SPD; PF_KEY replies only after this."""
+        if self._attachment is not None:
+            self._attachment.policies_changed(self._engine.spd_dump())
+
+    def _catch_signals(self, undo: ExitStack) -> None:
+        """Let SIGTERM and SIGINT end the loop, and nothing else be interrupted by them."""
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        undo.callback(reader.close)
+        undo.callback(writer.close)
+        undo.callback(signal.set_wakeup_fd, before)
+
+        def stop(_number: int, _frame: object) -> None:
+            self._stopping = True
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            undo.callback(signal.signal, number, signal.signal(number, stop))
+        self._selector.register(reader, selectors.EVENT_READ, lambda _mask: _drain(reader))
+
+    # Status
+
+    def _ready_line(self) -> str:
+        policies, sas = len(self._engine.spd_dump()), len(self._engine.sad_dump())
+        device = f", device {self._options.device}" if self._attachment is not None else ""
+        return (
+            f"sallet: ready: mode {self._options.mode}{device}, {policies} policies, {sas} SAs, "
+            f"sockets in {self._options.run_dir}"
+        )
+
+    def _status(self) -> Json:
+        options, attachment = self._options, self._attachment
+        status: Json = {
+            "pid": os.getpid(),
+            "mode": options.mode,
+            "personality": options.personality,
+            "run_dir": str(options.run_dir),
+            "attachment": None,
+        }
+        if attachment is not None and attachment.guard is not None:
+            config = attachment.config
+            status["attachment"] = {
+                "device": config.device,
+                "device_mtu": config.device_mtu,
+                "path_mtu": self._engine.config()["path_mtu"],
+                "udp_port": config.udp_port,
+                "nft_table": config.table,
+                "routing_tables": [attachment.names.mark_table, attachment.names.prefix_table],
+                "entries_by_address_only": attachment.guard.entries_by_address_only,
+                "exempt": [
+                    f"the daemon's own packets (mark {guard.BYPASS_MARK:#x}/{guard.MARK_MASK:#x})",
+                    "neighbour discovery (ICMPv6 types 133 to 137)",
+                ],
+            }
+        return status
+
+    def _guard_drops(self) -> list[Json]:
+        if self._attachment is None:
+            return []
+        from sallet.attach import devices
+
+        counted = devices.nft_counters(self._attachment.config.table)
+        return [
+            {"reason": name, "packets": packets, "bytes": size, "explanation": guard.COUNTERS.get(name, "")}
+            for name, (packets, size) in counted.items()
+        ]
+
+
+def _drain(stream: socket.socket) -> None:
+    while True:
+        try:
+            if not stream.recv(65536):
+                return
+        except BlockingIOError:
+            return
+        except OSError:  # ENOBUFS of netlink: something was missed, and the caller looks at the whole anyway.
+            return

@@ -1,0 +1,1 @@
+"""Sysctl names of the manuals, and what they set."""

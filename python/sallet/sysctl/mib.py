@@ -1,0 +1,104 @@
+"""The sysctl names that exist now: each with its range, and the engine's setting behind it.
+
+No socket and no file may enter; a name that would set nothing is not here.
+Answers to: `ipsec(4)` and `key(4)` of the KAME systems; names are the manuals' literal strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sallet.failure import Failure
+
+if TYPE_CHECKING:
+    from sallet._core import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One name: the engine's setting, what is counted, and the words behind the numbers (or a range)."""
+
+    setting: str
+    meaning: str
+    words: Mapping[int, Any] | None = None
+    low: int = 0
+    high: int = 0xFFFF_FFFF
+
+
+_LEVELS = {1: "use", 2: "require"}
+
+VARIABLES: dict[str, Variable] = {
+    "net.inet.ipsec.def_policy": Variable(
+        "default_policy", "packets that no SPD entry matches: 0 discard, 1 none", {0: "discard", 1: "bypass"}
+    ),
+    "net.inet.ipsec.esp_trans_deflev": Variable(
+        "esp_transport_level", "level `default` of ESP in transport mode: 1 use, 2 require", _LEVELS
+    ),
+    "net.inet.ipsec.esp_net_deflev": Variable(
+        "esp_tunnel_level", "level `default` of ESP in tunnel mode: 1 use, 2 require", _LEVELS
+    ),
+    "net.inet.ipsec.ah_trans_deflev": Variable(
+        "ah_transport_level", "level `default` of AH in transport mode: 1 use, 2 require", _LEVELS
+    ),
+    "net.inet.ipsec.ah_net_deflev": Variable(
+        "ah_tunnel_level", "level `default` of AH in tunnel mode: 1 use, 2 require", _LEVELS
+    ),
+    "net.inet.ipsec.dfbit": Variable(
+        "df", "DF of the outer IPv4 header: 0 clear, 1 set, 2 copy", {0: "clear", 1: "set", 2: "copy"}
+    ),
+    "net.key.larval_lifetime": Variable("larval_secs", "seconds an SPI waits for its SA", low=1),
+    "net.key.blockacq_lifetime": Variable("acquire_block_secs", "seconds until an ACQUIRE is repeated"),
+    "net.key.prefered_oldsa": Variable(
+        "prefer_old_sa", "of several SAs: 0 the newest, 1 the oldest", {0: False, 1: True}
+    ),
+}
+
+
+def read(engine: Engine, name: str) -> int:
+    """Read a variable.
+
+    Raises:
+        Failure: there is no such name.
+    """
+    variable = _variable(name)
+    value = engine.config()[variable.setting]
+    if variable.words is None:
+        return int(value)
+    return next(number for number, word in variable.words.items() if word == value)
+
+
+def write(engine: Engine, name: str, text: str) -> None:
+    """Set a variable.
+
+    Raises:
+        Failure: there is no such name, or the value is not one of its values.
+    """
+    variable = _variable(name)
+    try:
+        number = int(text, 0)
+    except ValueError:
+        raise _bad(name, text, variable) from None
+    if variable.words is not None:
+        if number not in variable.words:
+            raise _bad(name, text, variable)
+        engine.configure(variable.setting, variable.words[number])
+        return
+    if not variable.low <= number <= variable.high:
+        raise _bad(name, text, variable)
+    engine.configure(variable.setting, number)
+
+
+def _variable(name: str) -> Variable:
+    variable = VARIABLES.get(name)
+    if variable is None:
+        known = ", ".join(VARIABLES)
+        raise Failure("there is no such variable", where=name, next_step=f"known are {known}", kind="usage")
+    return variable
+
+
+def _bad(name: str, text: str, variable: Variable) -> Failure:
+    return Failure(
+        "this is no value of the variable", where=f"{name}={text}", why=variable.meaning, kind="usage"
+    )
