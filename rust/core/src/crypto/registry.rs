@@ -66,7 +66,7 @@ pub struct Algorithm {
     pub block_bytes: usize,
     /// Length of the ICV in each packet; 0 for ciphers.
     pub icv_bytes: usize,
-    /// RFC 8221 advises against it: offered for old peers only, with a warning.
+    /// Offered for old peers only, with a warning: RFC 8221 advises against it, or a draft was replaced.
     pub legacy: bool,
     /// The crate that computes it, and why where it is not the usual one.
     pub backend: &'static str,
@@ -168,13 +168,16 @@ pub const ALGORITHMS: &[Algorithm] = &[
     hmac("hmac-sha2-512-256", &[512], 32, "RFC 4868", auth::hmac_sha2_512),
     hmac("hmac-sha1-96", &[160], 12, "RFC 2404", auth::hmac_sha1),
     // The draft's truncation, which Linux' PF_KEY and old BSDs kept: for peers that cannot do better.
-    hmac(
-        "hmac-sha2-256-96",
-        &[256],
-        12,
-        "draft-ietf-ipsec-ciph-sha-256-00",
-        auth::hmac_sha2_256,
-    ),
+    Algorithm {
+        legacy: true,
+        ..hmac(
+            "hmac-sha2-256-96",
+            &[256],
+            12,
+            "draft-ietf-ipsec-ciph-sha-256-00",
+            auth::hmac_sha2_256,
+        )
+    },
 ];
 
 /// A row for an HMAC: they differ in five fields only.
