@@ -110,7 +110,7 @@ def sad(message: Message, form: str, now: int, *, ports: bool = False) -> str:
         f"\t{protocol} mode={_word(_MODES, sa2.mode)} spi={sa.spi}(0x{sa.spi:08x}) "
         f"reqid={sa2.reqid}(0x{sa2.reqid:08x})\n",
         *_algorithm_lines(message, sa, row),
-        f"\tseq=0x{sa2.sequence:08x} replay={_window(message, sa)} flags=0x{sa.flags:08x} "
+        f"\tseq=0x{sa2.sequence:08x} replay={window(message, sa)} flags=0x{sa.flags:08x} "
         f"state={_word(_STATES, sa.state)} \n",
         *_lifetime_lines(message, now),
         f"\tsadb_seq={message.seq} pid={message.pid} refcnt={message.reserved}\n",
@@ -134,7 +134,7 @@ def _ends(message: Message, row: Form, ports: bool) -> str:
     return " ".join(words) + (" \n" if row.trailing_blank else "\n")
 
 
-def _window(message: Message, sa: Sa) -> int:
+def window(message: Message, sa: Sa) -> int:
     """Return the replay window, from the extension for large ones where it stands."""
     large = message.get(SadbExtType.X_SA_REPLAY)
     window = getattr(large, "window", 0)
@@ -167,6 +167,21 @@ def _key_text(key: bytes) -> str:
             text.append("\n")
         text.append(" " + key[at : at + 4].hex())
     return "".join(text)
+
+
+def satype_word(number: int) -> str:
+    """Return the word for a kind of association."""
+    return _word(_SATYPES, number)
+
+
+def mode_word(number: int) -> str:
+    """Return the word for a mode."""
+    return _word(_MODES, number)
+
+
+def state_word(number: int) -> str:
+    """Return the word for a state."""
+    return _word(_STATES, number)
 
 
 def _lifetime_lines(message: Message, now: int) -> list[str]:

@@ -99,6 +99,7 @@ class Chunk:
     line: int
     column: int
     length: int
+    last_line: int
     closed: bool
     """Whether a semicolon ended it."""
 
@@ -130,6 +131,7 @@ def chunks(text: str) -> Iterator[Chunk]:
         body = text[start:end]
         behind = end + 1 if closed else end
         length = body.find("\n")
+        newlines = body.count("\n")
         yield Chunk(
             tokens_of(body),
             start,
@@ -137,12 +139,12 @@ def chunks(text: str) -> Iterator[Chunk]:
             line,
             start - line_start + 1,
             length if length > 0 else len(body),
+            line + newlines,
             closed,
         )
-        newlines = text.count("\n", start, end)
         if newlines:
             line += newlines
-            line_start = text.rfind("\n", start, end) + 1
+            line_start = start + body.rfind("\n") + 1
         position = behind
 
 
@@ -175,6 +177,11 @@ def where_of(text: str, filename: str, offset: int, length: int) -> Where:
     line_end = text.find("\n", offset)
     source = text[line_start : len(text) if line_end < 0 else line_end]
     return Where(filename, text.count("\n", 0, offset) + 1, offset - line_start + 1, length, source)
+
+
+def where_of_line(text: str, filename: str, line: int, column: int, length: int) -> Where:
+    """Return the place of a statement that is known by its line."""
+    return Where(filename, line, column, length, text.split("\n")[line - 1])
 
 
 def raise_placed(

@@ -66,7 +66,7 @@ def parse(text: str, *, priority: bool = True, filename: str = "policy") -> Poli
     `SetkeyError` where the string is none.
     """
     tokens = tokens_of(text)
-    chunk = Chunk(tokens, 0, len(text), 1, 1, len(text), False)
+    chunk = Chunk(tokens, 0, len(text), 1, 1, len(text), 1, False)
     try:
         if ";" in tokens:
             raise Complaint(tokens.index(";"), "a policy string holds one policy", "remove the semicolon")

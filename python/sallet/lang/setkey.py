@@ -127,7 +127,9 @@ class _Reader:
         tokens = chunk.tokens
         if not tokens and chunk.closed:
             return None
-        cursor = Cursor(tokens, self.form, self.names, Place(chunk.line, chunk.column, chunk.length))
+        cursor = Cursor(
+            tokens, self.form, self.names, Place(chunk.line, chunk.column, chunk.length, chunk.last_line)
+        )
         try:
             verb = VERBS.get(tokens[0]) if tokens else None
             if verb is None:

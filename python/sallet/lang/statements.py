@@ -52,6 +52,8 @@ class Place:
     line: int
     column: int
     length: int
+    last_line: int
+    """The line on which its semicolon stands, which is the one that the old tools name."""
 
 
 @dataclass(slots=True)
