@@ -291,7 +291,6 @@ SALLET: Final = replace(
     replies_carry_keys=False,
     flush_answers_twice=False,
     proxy_in_state=False,
-    required={**_REQUIRED, Msg.DELETE: _ADDRESSES},
 )
 """Linux' numbers with what Linux' PF_KEY lacks: AEADs, ESN, windows in packets; strict, and no keys told."""
 
