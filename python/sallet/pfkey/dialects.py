@@ -8,155 +8,21 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from sallet.pfkey.constants import ULPROTO_ANY
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.constants import SadbSaFlags as Flag
 from sallet.pfkey.constants import SadbSatype as Satype
-
-
-@dataclass(frozen=True, slots=True)
-class AlgorithmRow:
-    """One algorithm as a dialect numbers and lists it; `name` is the registry's name."""
-
-    number: int
-    name: str
-    ivlen: int
-    minbits: int
-    maxbits: int
-
+from sallet.pfkey.dialect import AlgorithmRow, Dialect
 
 NO_AUTHENTICATION: Final = "null"
 """Name of the authentication algorithm that is none; never asked of the registry."""
 
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """One dialect; every field says in which way systems differ."""
-
-    name: str
-
-    # Numbers.
-    auth: tuple[AlgorithmRow, ...]
-    """Authentication algorithms in the order in which REGISTER lists them."""
-    encrypt: tuple[AlgorithmRow, ...]
-    """Encryption algorithms in the order in which REGISTER lists them."""
-    extension_numbers: Mapping[Ext, int]
-    """Every extension that the dialect knows, with its number on the wire."""
-    last_message: int
-    """The highest message type."""
-    satypes: Mapping[int, str]
-    """Association types that have a protocol, by number."""
-    inet6_family: int
-    """AF_INET6 of the system."""
-
-    # Layouts.
-    sockaddr_has_length: bool
-    """Whether a socket address begins with its length in one octet (4.4BSD)."""
-    request_header_bytes: int
-    """Size of `sadb_x_ipsecrequest`: 16 with a 32-bit request id, 8 with a 16-bit one."""
-    policy_has_priority: bool
-    """Whether the last word of `sadb_x_policy` is a priority; it is reserved otherwise."""
-    policy_has_scope: bool = False
-    """Whether the octet after the direction is a scope; it is reserved otherwise."""
-
-    # Malformed messages.
-    short_errno: int = errno.EMSGSIZE
-    """send() failure for a message shorter than its header or unlike its length field."""
-    bad_header_fails_send: bool = True
-    """Whether a wrong version or type fails send(); it is answered with an errno otherwise."""
-    bad_extension_fails_send: bool = False
-    """Whether a malformed extension fails send(); it is answered with an errno otherwise."""
-    unknown_extension_ignored: bool = False
-    """Whether extensions above the last known number are skipped; they are refused otherwise."""
-    family_errno: int = errno.EINVAL
-    """errno for an address family that is neither IPv4 nor IPv6."""
-
-    # Values.
-    replay_unit: int = 1
-    """Packets that one unit of `sadb_sa_replay` stands for."""
-    replay_max: int = 255
-    """Largest window that the SA extension can ask for, in its unit; larger ones are cut to it."""
-    flags_kept: int = 0
-    """Flags that an association stores and shows."""
-    flags_refused: int = 0
-    """Flags that are answered with EINVAL; those in neither mask are ignored."""
-    any_mode: str = "transport"
-    """What mode 0 of an association means."""
-    default_level: str = "require"
-    """What level 0 of a request means."""
-    unknown_level: str | None = None
-    """What an unknown level means; None refuses it."""
-    directions: Mapping[int, str] = field(default_factory=dict)
-    """Policy directions by number."""
-    inbound_judges_forwarded: bool = False
-    """Whether an `in` entry also judges forwarded packets (dialects without `fwd`)."""
-    default_priority: int = 0
-    """Priority of a policy that cannot say one."""
-    empty_ipsec_is_none: bool = False
-    """Whether an `ipsec` policy without requests is stored as `none`; it is refused otherwise."""
-    spi_min: int = 0
-    """Lowest SPI that ADD accepts."""
-    source_must_match: bool = True
-    """Whether GET, DELETE and UPDATE compare the source address, too."""
-
-    # Replies.
-    replies_show_state: bool = True
-    """Whether replies show the whole entry; they repeat the request's extensions otherwise."""
-    replies_carry_keys: bool = False
-    """Whether replies to ADD, UPDATE and DELETE show keys, as Linux does; RFC 2367 §3.1.3 forbids it."""
-    errors_echo_request: bool = False
-    """Whether an error repeats the whole request; it is a bare header otherwise."""
-    dump_newest_first: bool = False
-    """Order of a dump."""
-    dump_counts_down: bool = True
-    """Whether `sadb_msg_seq` counts n-1 … 0; it is 1 … n-1, 0 otherwise. The last is 0 in both."""
-    flush_answers_twice: bool = False
-    """Whether a flush that removed something answers its sender once more, beside telling everybody."""
-    promiscuous_copies_wrapped: bool = False
-    """Whether promiscuous copies stand behind an X_PROMISC header; they are bare otherwise."""
-    proxy_in_state: bool = False
-    """Whether an association shows its wildcard selector as ADDRESS_PROXY."""
-
-    # Refusals.
-    errno_by_kind: Mapping[str, int] = field(default_factory=dict)
-    """errno for each kind of engine error."""
-    errno_by_message: Mapping[tuple[Msg, str], int] = field(default_factory=dict)
-    """errno for a kind of error where a message has its own."""
-    unsupported_errno: int = errno.EOPNOTSUPP
-    """errno for a message that only the other side may send, or that nobody serves."""
-    required: Mapping[Msg, tuple[Ext, ...]] = field(default_factory=dict)
-    """Extensions without which a message is refused with EINVAL."""
-
-    auth_numbers: Mapping[str, int] = field(init=False)
-    """Authentication numbers by registry name."""
-    encrypt_numbers: Mapping[str, int] = field(init=False)
-    """Encryption numbers by registry name."""
-    auth_names: Mapping[int, str] = field(init=False)
-    """Registry names by authentication number."""
-    encrypt_names: Mapping[int, str] = field(init=False)
-    """Registry names by encryption number."""
-    extension_kinds: Mapping[int, Ext] = field(init=False)
-    """Extension kinds by number on the wire."""
-    satype_numbers: Mapping[str, int] = field(init=False)
-    """Association types by protocol."""
-
-    def __post_init__(self) -> None:
-        """Derive the reverse tables."""
-
-        def put(name: str, table: dict[object, object]) -> None:
-            object.__setattr__(self, name, MappingProxyType(table))
-
-        put("auth_numbers", {row.name: row.number for row in self.auth})
-        put("encrypt_numbers", {row.name: row.number for row in self.encrypt})
-        put("auth_names", {row.number: row.name for row in self.auth})
-        put("encrypt_names", {row.number: row.name for row in self.encrypt})
-        put("extension_kinds", {number: kind for kind, number in self.extension_numbers.items()})
-        put("satype_numbers", {protocol: number for number, protocol in self.satypes.items()})
-
+__all__ = ["DIALECTS", "KAME", "LINUX", "NO_AUTHENTICATION", "SALLET", "AlgorithmRow", "Dialect"]
 
 _COMMON_EXTENSIONS: Final[dict[Ext, int]] = {
     kind: int(kind) for kind in Ext if kind <= Ext.X_SA2 and kind is not Ext.X_KMPRIVATE
@@ -205,6 +71,48 @@ _REQUIRED: Final[dict[Msg, tuple[Ext, ...]]] = {
     Msg.X_SPDDELETE2: (Ext.X_POLICY,),
 }
 
+_LIMITS: Final = (Ext.LIFETIME_HARD, Ext.LIFETIME_SOFT)
+_KEYS: Final = (Ext.KEY_AUTH, Ext.KEY_ENCRYPT)
+_NAT: Final = (Ext.X_NAT_T_TYPE, Ext.X_NAT_T_SPORT, Ext.X_NAT_T_DPORT)
+
+
+def _linux_shapes(
+    proxy: tuple[Ext, ...], told_keys: tuple[Ext, ...], replay: tuple[Ext, ...]
+) -> dict[Msg, tuple[Ext, ...]]:
+    """Give the shapes of Linux, whose every message about an association shows the whole of it."""
+    front = (Ext.SA, *_LIMITS, Ext.LIFETIME_CURRENT, *_ADDRESSES, *proxy)
+    back = (Ext.X_SA2, *_NAT, *replay)
+    told = (*front, *told_keys, *back)
+    asked = (*front, *_KEYS, *back)
+    policy = (*_ADDRESSES, *_LIMITS, Ext.LIFETIME_CURRENT, Ext.X_POLICY)
+    return {
+        **dict.fromkeys((Msg.GETSPI, Msg.UPDATE, Msg.ADD, Msg.DELETE), told),
+        **dict.fromkeys((Msg.GET, Msg.DUMP), asked),
+        Msg.EXPIRE: (*front, *back),
+        **dict.fromkeys((Msg.X_SPDADD, Msg.X_SPDUPDATE, Msg.X_SPDDELETE, Msg.X_SPDDELETE2), policy),
+        **dict.fromkeys((Msg.X_SPDGET, Msg.X_SPDDUMP), policy),
+    }
+
+
+_KAME_CHANGED: Final = (Ext.SA, Ext.X_SA2, *_ADDRESSES, *_LIMITS)
+_KAME_STATE: Final = (Ext.SA, Ext.X_SA2, *_LIMITS, Ext.LIFETIME_CURRENT, *_ADDRESSES)
+_KAME_POLICY: Final = (*_ADDRESSES, Ext.X_POLICY, Ext.LIFETIME_CURRENT, Ext.LIFETIME_HARD)
+_KAME_SHAPES: Final[dict[Msg, tuple[Ext, ...]]] = {
+    Msg.GETSPI: (Ext.SA, *_ADDRESSES),
+    Msg.UPDATE: _KAME_CHANGED,
+    Msg.ADD: _KAME_CHANGED,
+    Msg.DELETE: (Ext.SA, *_ADDRESSES),
+    Msg.GET: (*_KAME_STATE, *_KEYS),
+    Msg.DUMP: (*_KAME_STATE, *_KEYS),
+    Msg.EXPIRE: (Ext.SA, Ext.X_SA2, Ext.LIFETIME_CURRENT, *_LIMITS, *_ADDRESSES),
+    Msg.X_SPDADD: (Ext.X_POLICY, Ext.LIFETIME_HARD, *_ADDRESSES),
+    Msg.X_SPDUPDATE: (Ext.X_POLICY, Ext.LIFETIME_HARD, *_ADDRESSES),
+    Msg.X_SPDDELETE: (Ext.X_POLICY, *_ADDRESSES),
+    Msg.X_SPDDELETE2: (Ext.X_POLICY,),
+    Msg.X_SPDGET: _KAME_POLICY,
+    Msg.X_SPDDUMP: _KAME_POLICY,
+}
+
 _LINUX_ERRNO: Final = {
     "exists": errno.EEXIST,
     "not-found": errno.ESRCH,
@@ -219,6 +127,10 @@ _LINUX_ERRNO: Final = {
     "full": errno.ENOBUFS,
     "no-entries": errno.ENOENT,
     "unknown-satype": errno.EINVAL,
+    "missing-extension": errno.EINVAL,
+    "unknown-protocol": errno.EINVAL,
+    "too-many-requests": errno.ELOOP,
+    "unsupported": errno.EOPNOTSUPP,
     "hook-failed": errno.EIO,
 }
 _LINUX_ERRNO_BY_MESSAGE: Final = {
@@ -227,8 +139,9 @@ _LINUX_ERRNO_BY_MESSAGE: Final = {
     (Msg.GET, "unknown-satype"): errno.ESRCH,
     (Msg.DELETE, "unknown-satype"): errno.ESRCH,
     (Msg.X_SPDDELETE, "not-found"): errno.ENOENT,
-    (Msg.X_SPDGET, "not-found"): errno.ENOENT,
-    (Msg.X_SPDDELETE2, "not-found"): errno.ENOENT,
+    # A Linux policy id names its list in three bits; most unknown ids fail on those.
+    (Msg.X_SPDGET, "not-found"): errno.EINVAL,
+    (Msg.X_SPDDELETE2, "not-found"): errno.EINVAL,
 }
 
 LINUX: Final = Dialect(
@@ -255,11 +168,17 @@ LINUX: Final = Dialect(
     directions={1: "in", 2: "out", 3: "fwd"},
     empty_ipsec_is_none=True,
     source_must_match=False,
-    replies_carry_keys=True,
+    update_ignores_keys=True,
+    protocols_must_match=False,
+    any_protocols=frozenset({0, ULPROTO_ANY}),
+    # Linux tells keys to every socket; each of them could dump them, too.
+    shapes=_linux_shapes(proxy=(Ext.ADDRESS_PROXY,), told_keys=_KEYS, replay=()),
+    sequence_in_state=False,
+    reference_counts=True,
     dump_newest_first=True,
     dump_counts_down=False,
     flush_answers_twice=True,
-    proxy_in_state=True,
+    promiscuous_sees_requests=True,
     errno_by_kind=_LINUX_ERRNO,
     errno_by_message=_LINUX_ERRNO_BY_MESSAGE,
     required=_REQUIRED,
@@ -285,12 +204,18 @@ SALLET: Final = replace(
     replay_max=255,
     flags_kept=LINUX.flags_kept | Flag.X_CYCSEQ | Flag.X_ESN,
     unknown_level=None,
+    default_level="default",
     empty_ipsec_is_none=False,
-    spi_min=1,
+    spi_min=256,
     source_must_match=True,
-    replies_carry_keys=False,
+    update_ignores_keys=False,
+    protocols_must_match=True,
+    shapes=_linux_shapes(proxy=(), told_keys=(), replay=(Ext.X_SA_REPLAY,)),
+    sequence_in_state=True,
+    reference_counts=False,
+    dump_newest_first=False,
+    dump_counts_down=True,
     flush_answers_twice=False,
-    proxy_in_state=False,
 )
 """Linux' numbers with what Linux' PF_KEY lacks: AEADs, ESN, windows in packets; strict, and no keys told."""
 
@@ -339,7 +264,9 @@ KAME: Final = Dialect(
     inbound_judges_forwarded=True,
     default_priority=0x80000000,
     spi_min=256,
-    replies_show_state=False,
+    reqid_max=0xFFFF,
+    shapes=_KAME_SHAPES,
+    zero_limits_shown=False,
     errors_echo_request=True,
     promiscuous_copies_wrapped=True,
     errno_by_kind={
@@ -347,6 +274,7 @@ KAME: Final = Dialect(
         "not-found": errno.ENOENT,
         "spi-exhausted": errno.EINVAL,
         "unknown-algorithm": errno.EINVAL,
+        "unknown-protocol": errno.EPROTONOSUPPORT,
     },
     errno_by_message={
         (Msg.X_SPDDELETE, "not-found"): errno.EINVAL,

@@ -1,0 +1,198 @@
+"""Changes of the two databases, each with what must follow it; one that cannot be followed is undone.
+
+No message and no dialect enters. Answers to RFC 4301 §4.4.1: the host never does other than the SPD says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from sallet import _core
+from sallet.pfkey.constants import MANUAL_REQID_MAX
+
+logger = logging.getLogger(__name__)
+
+_TURNING_LEVELS: Final = frozenset({"use", "default"})
+"""Levels under which the presence of an SA decides whether a packet leaves in clear."""
+
+
+class HookFailed(Exception):
+    """What follows a change could not be done; the change was undone where it can be."""
+
+
+def _again(view: _core.PolicyView) -> _core.PolicyParams:
+    """Make the params that would add an entry once more."""
+    return _core.PolicyParams(
+        view.direction,
+        view.selector,
+        view.action,
+        view.templates,
+        priority=view.priority,
+        judges_forwarded=view.judges_forwarded,
+        owner=view.owner,
+        add_secs=view.add_secs,
+        use_secs=view.use_secs,
+    )
+
+
+class Changes:
+    """The requests that change an engine's databases, shared by all dialects.
+
+    `spd_changed` is called after each change of the SPD, and after a change of the SAD while some policy asks
+    for an SA only if there is one; if it raises, the change is undone and HookFailed raised.
+    """
+
+    def __init__(self, engine: _core.Engine, spd_changed: Callable[[], None] | None = None) -> None:
+        """Take over an engine; policies that it has already are looked at once."""
+        self.engine = engine
+        self._spd_changed = spd_changed
+        self._turning: set[int] = set()
+        self._next_reqid = MANUAL_REQID_MAX + 1
+        for view in engine.spd_dump():
+            self._note(view)
+
+    def new_reqid(self, asked: int, highest: int) -> int:
+        """Return the id that a person chose, or allocate one above those that a person may choose."""
+        if 0 < asked <= MANUAL_REQID_MAX:
+            return asked
+        if self._next_reqid > highest:
+            self._next_reqid = MANUAL_REQID_MAX + 1
+        self._next_reqid += 1
+        return self._next_reqid - 1
+
+    # The SPD.
+
+    def spd_add(self, params: _core.PolicyParams) -> _core.PolicyView:
+        """Add an entry. Raises EngineError, HookFailed."""
+        view = self.engine.spd_add(params)
+        self._note(view)
+        self._follow(lambda: self._forget(self.engine.spd_delete_id(view.id)))
+        return view
+
+    def spd_update(
+        self, params: _core.PolicyParams, direction: str, selector: _core.Selector
+    ) -> _core.PolicyView:
+        """Replace the entry of that direction and selector, or add one. Raises EngineError, HookFailed."""
+        try:
+            return self.spd_add(params)
+        except _core.EngineError as error:
+            if error.kind != "exists":
+                raise
+        old = self._find(direction, selector)
+        view = self.engine.spd_update(params)
+        self._note(view)
+        self._follow(lambda: self._replace_back(old, view))
+        return view
+
+    def spd_delete(self, direction: str, selector: _core.Selector) -> _core.PolicyView:
+        """Remove the entry of that direction and selector. Raises EngineError, HookFailed."""
+        view = self.engine.spd_delete(direction, selector)
+        self._forget(view)
+        self._follow(lambda: self._put_back([view]))
+        return view
+
+    def spd_delete_id(self, number: int) -> _core.PolicyView:
+        """Remove the entry of that id. Raises EngineError, HookFailed."""
+        view = self.engine.spd_delete_id(number)
+        self._forget(view)
+        self._follow(lambda: self._put_back([view]))
+        return view
+
+    def spd_flush(self) -> int:
+        """Remove every entry and return how many there were. Raises HookFailed."""
+        views = self.engine.spd_dump()
+        count = self.engine.spd_flush()
+        self._turning.clear()
+        self._follow(lambda: self._put_back(views))
+        return count
+
+    # The SAD. A removed SA is never put back: its counters would start again.
+
+    def sad_add(self, params: _core.SaParams) -> _core.SaView:
+        """Add an SA. Raises EngineError, HookFailed."""
+        view = self.engine.sad_add(params)
+        self._sad_changed(lambda: self._drop_sa(view))
+        return view
+
+    def sad_update(self, params: _core.SaParams) -> _core.SaView:
+        """Complete or change an SA. Raises EngineError, HookFailed; a change stays where the hook fails."""
+        view = self.engine.sad_update(params)
+        self._sad_changed(None)
+        return view
+
+    def sad_delete(self, spi: int, protocol: str, destination: object, source: object) -> _core.SaView:
+        """Remove an SA. Raises EngineError, HookFailed; it stays removed where the hook fails."""
+        view = self.engine.sad_delete(spi, protocol, destination, source)
+        self._sad_changed(None)
+        return view
+
+    def sad_delete_pair(self, protocol: str, source: object, destination: object) -> list[_core.SaView]:
+        """Remove the SAs between two addresses. Raises HookFailed; they stay removed where the hook fails."""
+        views = self.engine.sad_delete_pair(protocol, source, destination)
+        self._sad_changed(None)
+        return views
+
+    def sad_flush(self, protocol: str | None) -> int:
+        """Remove every SA (of one protocol). Raises HookFailed; they stay removed where the hook fails."""
+        count = self.engine.sad_flush(protocol)
+        self._sad_changed(None)
+        return count
+
+    def sa_expired(self) -> None:
+        """Follow an SA that the engine took out by itself; there is nobody to tell of a failure."""
+        try:
+            self._sad_changed(None)
+        except HookFailed:
+            logger.error("an SA expired, and the host's table could not follow")
+
+    # What follows.
+
+    def _note(self, view: _core.PolicyView) -> None:
+        if any(template.level in _TURNING_LEVELS for template in view.templates):
+            self._turning.add(view.id)
+        else:
+            self._turning.discard(view.id)
+
+    def _forget(self, view: _core.PolicyView) -> None:
+        self._turning.discard(view.id)
+
+    def _follow(self, undo: Callable[[], None] | None) -> None:
+        if self._spd_changed is None:
+            return
+        try:
+            self._spd_changed()
+        except Exception as error:
+            logger.error("a change of the SPD could not be followed: %s", error)
+            if undo is not None:
+                undo()
+            raise HookFailed from error
+
+    def _sad_changed(self, undo: Callable[[], None] | None) -> None:
+        if self._turning:
+            self._follow(undo)
+
+    def _drop_sa(self, view: _core.SaView) -> None:
+        self.engine.sad_delete(view.spi, view.protocol, view.destination, view.source)
+
+    def _find(self, direction: str, selector: _core.Selector) -> _core.PolicyView | None:
+        for view in self.engine.spd_dump():
+            if view.direction == direction and view.selector == selector:
+                return view
+        return None
+
+    def _replace_back(self, old: _core.PolicyView | None, new: _core.PolicyView) -> None:
+        if old is None:
+            self._forget(self.engine.spd_delete_id(new.id))
+        else:
+            self._note(self.engine.spd_update(_again(old)))
+
+    def _put_back(self, removed: list[_core.PolicyView]) -> None:
+        """Add removed entries once more, and those behind them again, so that their order is as before."""
+        first = min((view.serial for view in removed), default=0)
+        behind = [view for view in self.engine.spd_dump() if view.serial > first]
+        for view in behind:
+            self._forget(self.engine.spd_delete_id(view.id))
+        for view in sorted([*removed, *behind], key=lambda view: view.serial):
+            self._note(self.engine.spd_add(_again(view)))

@@ -1,0 +1,166 @@
+"""In which ways systems disagree above RFC 2367: one field for each, with what it decides.
+
+No value of any system enters: those are the rows in `dialects`. Answers to RFC 2367 where it leaves room.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from sallet.pfkey.constants import ULPROTO_ANY
+from sallet.pfkey.constants import SadbExtType as Ext
+from sallet.pfkey.constants import SadbMsgType as Msg
+
+
+@dataclass(frozen=True, slots=True)
+class AlgorithmRow:
+    """One algorithm as a dialect numbers and lists it; `name` is the registry's name."""
+
+    number: int
+    name: str
+    ivlen: int
+    minbits: int
+    maxbits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One dialect; every field says in which way systems differ."""
+
+    name: str
+
+    # Numbers.
+    auth: tuple[AlgorithmRow, ...]
+    """Authentication algorithms in the order in which REGISTER lists them."""
+    encrypt: tuple[AlgorithmRow, ...]
+    """Encryption algorithms in the order in which REGISTER lists them."""
+    extension_numbers: Mapping[Ext, int]
+    """Every extension that the dialect knows, with its number on the wire."""
+    last_message: int
+    """The highest message type."""
+    satypes: Mapping[int, str]
+    """Association types that have a protocol, by number."""
+    inet6_family: int
+    """AF_INET6 of the system."""
+
+    # Layouts.
+    sockaddr_has_length: bool
+    """Whether a socket address begins with its length in one octet (4.4BSD)."""
+    request_header_bytes: int
+    """Size of `sadb_x_ipsecrequest`: 16 with a 32-bit request id, 8 with a 16-bit one."""
+    policy_has_priority: bool
+    """Whether the last word of `sadb_x_policy` is a priority; it is reserved otherwise."""
+    policy_has_scope: bool = False
+    """Whether the octet after the direction is a scope; it is reserved otherwise."""
+
+    # Malformed messages.
+    short_errno: int = errno.EMSGSIZE
+    """send() failure for a message shorter than its header or unlike its length field."""
+    bad_header_fails_send: bool = True
+    """Whether a wrong version or type fails send(); it is answered with an errno otherwise."""
+    bad_extension_fails_send: bool = False
+    """Whether a malformed extension fails send(); it is answered with an errno otherwise."""
+    unknown_extension_ignored: bool = False
+    """Whether extensions above the last known number are skipped; they are refused otherwise."""
+    family_errno: int = errno.EINVAL
+    """errno for an address family that is neither IPv4 nor IPv6."""
+
+    # Values.
+    replay_unit: int = 1
+    """Packets that one unit of `sadb_sa_replay` stands for."""
+    replay_max: int = 255
+    """Largest window that the SA extension can ask for, in its unit; larger ones are cut to it."""
+    flags_kept: int = 0
+    """Flags that an association stores and shows."""
+    flags_refused: int = 0
+    """Flags that are answered with EINVAL; those in neither mask are ignored."""
+    any_mode: str = "transport"
+    """What mode 0 of an association means."""
+    default_level: str = "require"
+    """What level 0 of a request means."""
+    unknown_level: str | None = None
+    """What an unknown level means; None refuses it."""
+    directions: Mapping[int, str] = field(default_factory=dict)
+    """Policy directions by number."""
+    inbound_judges_forwarded: bool = False
+    """Whether an `in` entry also judges forwarded packets (dialects without `fwd`)."""
+    default_priority: int = 0
+    """Priority of a policy that cannot say one."""
+    empty_ipsec_is_none: bool = False
+    """Whether an `ipsec` policy without requests is stored as `none`; it is refused otherwise."""
+    spi_min: int = 0
+    """Lowest SPI that ADD accepts."""
+    source_must_match: bool = True
+    """Whether GET and DELETE compare the source address, too."""
+    update_ignores_keys: bool = False
+    """Whether UPDATE of a living association takes its lifetimes and skips its keys; refused otherwise."""
+    protocols_must_match: bool = True
+    """Whether both addresses of a policy must name one protocol; the destination's counts otherwise."""
+    reqid_max: int = 0xFFFFFFFF
+    """Highest request id that a request can hold."""
+    any_protocols: frozenset[int] = frozenset({ULPROTO_ANY})
+    """Upper-layer protocol numbers of an address that mean any protocol."""
+
+    # Replies.
+    shapes: Mapping[Msg, tuple[Ext, ...]] = field(default_factory=dict)
+    """Extensions of what each message tells about an entry, in their order; what an entry lacks is left out.
+
+    A shape without KEY_AUTH and KEY_ENCRYPT tells no keys (RFC 2367 §3.1.3).
+    """
+    zero_limits_shown: bool = True
+    """Whether lifetimes without any limit are told; they are left out otherwise."""
+    sequence_in_state: bool = True
+    """Whether SA2 shows the last sequence number."""
+    reference_counts: bool = False
+    """Whether `sadb_msg_reserved` of policies holds what Linux' reference count would be."""
+    errors_echo_request: bool = False
+    """Whether an error repeats the whole request; it is a bare header otherwise."""
+    dump_newest_first: bool = False
+    """Order of a dump."""
+    dump_counts_down: bool = True
+    """Whether `sadb_msg_seq` counts n-1 … 0; it is 1 … n-1, 0 otherwise. The last is 0 in both."""
+    flush_answers_twice: bool = False
+    """Whether a flush that removed something answers its sender once more, beside telling everybody."""
+    promiscuous_copies_wrapped: bool = False
+    """Whether promiscuous copies stand behind an X_PROMISC header; they are bare otherwise."""
+    promiscuous_sees_requests: bool = False
+    """Whether promiscuous sockets get requests, too; only what is answered and told otherwise."""
+
+    # Refusals.
+    errno_by_kind: Mapping[str, int] = field(default_factory=dict)
+    """errno for each kind of engine error."""
+    errno_by_message: Mapping[tuple[Msg, str], int] = field(default_factory=dict)
+    """errno for a kind of error where a message has its own."""
+    unsupported_errno: int = errno.EOPNOTSUPP
+    """errno for a message that only the other side may send, or that nobody serves."""
+    required: Mapping[Msg, tuple[Ext, ...]] = field(default_factory=dict)
+    """Extensions without which a message is refused with EINVAL."""
+
+    auth_numbers: Mapping[str, int] = field(init=False)
+    """Authentication numbers by registry name."""
+    encrypt_numbers: Mapping[str, int] = field(init=False)
+    """Encryption numbers by registry name."""
+    auth_names: Mapping[int, str] = field(init=False)
+    """Registry names by authentication number."""
+    encrypt_names: Mapping[int, str] = field(init=False)
+    """Registry names by encryption number."""
+    extension_kinds: Mapping[int, Ext] = field(init=False)
+    """Extension kinds by number on the wire."""
+    satype_numbers: Mapping[str, int] = field(init=False)
+    """Association types by protocol."""
+
+    def __post_init__(self) -> None:
+        """Derive the reverse tables."""
+
+        def put(name: str, table: dict[object, object]) -> None:
+            object.__setattr__(self, name, MappingProxyType(table))
+
+        put("auth_numbers", {row.name: row.number for row in self.auth})
+        put("encrypt_numbers", {row.name: row.number for row in self.encrypt})
+        put("auth_names", {row.number: row.name for row in self.auth})
+        put("encrypt_names", {row.number: row.name for row in self.encrypt})
+        put("extension_kinds", {number: kind for kind, number in self.extension_numbers.items()})
+        put("satype_numbers", {protocol: number for number, protocol in self.satypes.items()})
