@@ -8,11 +8,12 @@ from __future__ import annotations
 import errno
 import json
 import struct
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sallet.pfkey import codec
 from sallet.pfkey.codec import Malformed, decode, encode
@@ -46,6 +47,7 @@ LINUX, KAME, SALLET = DIALECTS["linux"], DIALECTS["kame"], DIALECTS["sallet"]
 ALL = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
 
 
+@cache
 def recorded() -> list[bytes]:
     found: list[bytes] = []
     for path in sorted(REFERENCE.glob("*.json")):
@@ -146,6 +148,7 @@ def messages(draw: st.DrawFn) -> tuple[Dialect, Message]:
 
 
 @given(messages())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_message_survives_writing_and_reading(pair: tuple[Dialect, Message]) -> None:
     dialect, message = pair
     data = encode(message, dialect)
@@ -172,13 +175,14 @@ def settle(data: bytes, dialect: Dialect) -> None:
 @ALL
 @given(st.binary(max_size=200))
 @example(b"")
+@settings(deadline=None)
 def test_any_bytes_are_a_message_or_malformed(dialect: Dialect, data: bytes) -> None:
     settle(data, dialect)
 
 
 @ALL
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_messages_are_messages_or_malformed(dialect: Dialect, data: st.DataObject) -> None:
     damaged = bytearray(data.draw(st.sampled_from(recorded())))
     for _ in range(data.draw(st.integers(1, 4))):
