@@ -184,7 +184,9 @@ fn without_tests(code: &str) -> &str {
 
 /// Whether the file's own parent declares it under `#[cfg(test)]`.
 fn is_for_tests(name: &str) -> bool {
-    let Some((folder, file)) = name.rsplit_once('/') else { return false };
+    let Some((folder, file)) = name.rsplit_once('/') else {
+        return false;
+    };
     let parent = fs::read_to_string(source().join(folder).join("mod.rs")).unwrap_or_default();
     let module = file.trim_end_matches(".rs");
     ["mod", "pub(crate) mod", "pub(super) mod"]
@@ -216,7 +218,11 @@ fn no_edge_points_upward() {
                 offences.push(format!("{name}: {word} belongs to {only}"));
             }
         }
-        let shipped = if is_for_tests(name) { "" } else { without_tests(&code) };
+        let shipped = if is_for_tests(name) {
+            ""
+        } else {
+            without_tests(&code)
+        };
         for word in NEVER {
             if shipped.contains(word) {
                 offences.push(format!("{name}: {word} has no place in a sans-IO core"));
