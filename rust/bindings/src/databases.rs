@@ -1,0 +1,145 @@
+//! `Engine` for Python: the requests to the SAD and the SPD.
+//! No rule of a dialect or a personality may enter: those are Python's tables.
+//! Answers to: RFC 4301 sections 4.4.1 and 4.4.2; RFC 2367 section 3.1.
+
+use pyo3::prelude::*;
+use sallet_core::engine::SpiRequest;
+use sallet_core::terms::{PolicyId, SaId, Spi};
+
+use crate::buffers::Address;
+use crate::engine::Engine;
+use crate::error::refused;
+use crate::params::{PolicyParams, SaParams};
+use crate::selector::Selector;
+use crate::snapshot::{PolicyView, SaView};
+use crate::words;
+
+fn id(spi: u32, protocol: &str, destination: &Address) -> PyResult<SaId> {
+    Ok(SaId { spi: Spi(spi), protocol: words::protocol(protocol)?, destination: destination.0 })
+}
+
+fn views(inner: Vec<sallet_core::sa::SaView>) -> Vec<SaView> {
+    inner.into_iter().map(|inner| SaView { inner }).collect()
+}
+
+#[pymethods]
+impl Engine {
+    /// Adds a mature SA. Raises EngineError (exists, invalid-spi, unknown-algorithm, invalid-key-length, ...).
+    fn sad_add(&self, params: &SaParams) -> PyResult<SaView> {
+        let added = self.core.sad_add(params.inner.clone(), self.now());
+        added.map(|inner| SaView { inner }).map_err(|error| refused(&error))
+    }
+
+    /// Completes a larval SA or changes a mature one. Raises EngineError (not-found, invalid-state, ...).
+    fn sad_update(&self, params: &SaParams) -> PyResult<SaView> {
+        let changed = self.core.sad_update(params.inner.clone(), self.now());
+        changed.map(|inner| SaView { inner }).map_err(|error| refused(&error))
+    }
+
+    /// Reserves an SPI out of `minimum`..`maximum` by a larval SA and returns it (RFC 2367 §3.1.1).
+    ///
+    /// 0 and 0 mean the configured range. Raises EngineError (spi-exhausted, out-of-range).
+    #[pyo3(signature = (protocol, source, destination, *, mode="any", reqid=0, minimum=0, maximum=0, owner=0))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
+    fn sad_getspi(
+        &self,
+        protocol: &str,
+        source: Address,
+        destination: Address,
+        mode: &str,
+        reqid: u32,
+        minimum: u32,
+        maximum: u32,
+        owner: u32,
+    ) -> PyResult<u32> {
+        let request = SpiRequest {
+            protocol: words::protocol(protocol)?,
+            source: source.0,
+            destination: destination.0,
+            mode: words::mode(mode)?,
+            reqid,
+            min: minimum,
+            max: maximum,
+            owner,
+        };
+        self.core.sad_getspi(&request, self.now()).map(|spi| spi.0).map_err(|error| refused(&error))
+    }
+
+    /// Removes one SA and returns what it was. Raises EngineError (not-found).
+    #[pyo3(signature = (spi, protocol, destination, source=None))]
+    fn sad_delete(
+        &self,
+        spi: u32,
+        protocol: &str,
+        destination: Address,
+        source: Option<Address>,
+    ) -> PyResult<SaView> {
+        let id = id(spi, protocol, &destination)?;
+        let source = source.map(|address| address.0);
+        self.core.sad_delete(&id, source).map(|inner| SaView { inner }).map_err(|error| refused(&error))
+    }
+
+    /// Removes every SA from `source` to `destination` that is not larval, and returns what they were.
+    fn sad_delete_pair(&self, protocol: &str, source: Address, destination: Address) -> PyResult<Vec<SaView>> {
+        let protocol = words::protocol(protocol)?;
+        Ok(views(self.core.sad_delete_pair(protocol, source.0, destination.0)))
+    }
+
+    /// Returns one SA, or None.
+    fn sad_lookup(&self, spi: u32, protocol: &str, destination: Address) -> PyResult<Option<SaView>> {
+        let id = id(spi, protocol, &destination)?;
+        Ok(self.core.sad_lookup(&id).map(|inner| SaView { inner }))
+    }
+
+    /// Returns every SA (of one protocol), in order of insertion.
+    #[pyo3(signature = (protocol=None))]
+    fn sad_dump(&self, py: Python<'_>, protocol: Option<&str>) -> PyResult<Vec<SaView>> {
+        let protocol = words::optional_protocol(protocol)?;
+        Ok(py.detach(|| views(self.core.sad_dump(protocol))))
+    }
+
+    /// Removes every SA (of one protocol) and returns how many there were.
+    #[pyo3(signature = (protocol=None))]
+    fn sad_flush(&self, protocol: Option<&str>) -> PyResult<usize> {
+        Ok(self.core.sad_flush(words::optional_protocol(protocol)?))
+    }
+
+    /// Adds an SPD entry. Raises EngineError (exists, invalid-selector).
+    fn spd_add(&self, params: &PolicyParams) -> PyResult<PolicyView> {
+        let added = self.core.spd_add(params.inner.clone(), self.now());
+        added.map(|inner| PolicyView { inner }).map_err(|error| refused(&error))
+    }
+
+    /// Replaces the SPD entry of the same direction and selector, or adds it. Raises EngineError.
+    fn spd_update(&self, params: &PolicyParams) -> PyResult<PolicyView> {
+        let changed = self.core.spd_update(params.inner.clone(), self.now());
+        changed.map(|inner| PolicyView { inner }).map_err(|error| refused(&error))
+    }
+
+    /// Removes the SPD entry of that direction and selector. Raises EngineError (not-found).
+    fn spd_delete(&self, direction: &str, selector: &Selector) -> PyResult<PolicyView> {
+        let removed = self.core.spd_delete(words::direction(direction)?, &selector.inner);
+        removed.map(|inner| PolicyView { inner }).map_err(|error| refused(&error))
+    }
+
+    /// Removes the SPD entry of that id. Raises EngineError (not-found).
+    fn spd_delete_id(&self, id: u32) -> PyResult<PolicyView> {
+        let removed = self.core.spd_delete_id(PolicyId(id));
+        removed.map(|inner| PolicyView { inner }).map_err(|error| refused(&error))
+    }
+
+    /// Returns the SPD entry of that id, or None.
+    fn spd_lookup(&self, id: u32) -> Option<PolicyView> {
+        self.core.spd_lookup(PolicyId(id)).map(|inner| PolicyView { inner })
+    }
+
+    /// Returns every SPD entry, in order of insertion.
+    fn spd_dump(&self, py: Python<'_>) -> Vec<PolicyView> {
+        py.detach(|| self.core.spd_dump().into_iter().map(|inner| PolicyView { inner }).collect())
+    }
+
+    /// Removes every SPD entry and returns how many there were.
+    fn spd_flush(&self) -> usize {
+        self.core.spd_flush()
+    }
+}
