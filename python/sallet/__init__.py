@@ -3,3 +3,77 @@
 No eager import may enter: `import sallet` loads nothing else until a name is used.
 Answers to: ARCHITECTURE.md section B; RFC 4301 for the words.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sallet._core import (
+        AcquireEvent,
+        Datapath,
+        Engine,
+        EngineError,
+        ExpireEvent,
+        Limits,
+        Outcome,
+        PolicyParams,
+        PolicyView,
+        SaParams,
+        SaView,
+        Selector,
+        Template,
+        algorithms,
+        echo_packet,
+        ip_packet,
+        tcp_packet,
+        udp_packet,
+    )
+    from sallet.embedded import ConfigurationError, Host, Link, configure
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "sallet._core": (
+        "AcquireEvent", "Datapath", "Engine", "EngineError", "ExpireEvent", "Limits", "Outcome", "PolicyParams",
+        "PolicyView", "SaParams", "SaView", "Selector", "Template", "algorithms", "echo_packet", "ip_packet", "tcp_packet",
+        "udp_packet",
+    ),
+    "sallet.embedded": ("ConfigurationError", "Host", "Link", "configure"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AcquireEvent",
+    "ConfigurationError",
+    "Datapath",
+    "Engine",
+    "EngineError",
+    "ExpireEvent",
+    "Host",
+    "Limits",
+    "Link",
+    "Outcome",
+    "PolicyParams",
+    "PolicyView",
+    "SaParams",
+    "SaView",
+    "Selector",
+    "Template",
+    "algorithms",
+    "configure",
+    "echo_packet",
+    "ip_packet",
+    "tcp_packet",
+    "udp_packet",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'sallet' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value

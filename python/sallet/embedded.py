@@ -1,0 +1,96 @@
+"""Engines inside this process: setkey text into an engine, and a link between two of them.
+
+No socket, file descriptor or thread may enter: this is the mode `embedded`, for scripts, tests and the demo.
+Answers to: ARCHITECTURE.md "Ways to attach"; setkey(8) for the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sallet.lang import setkey as language
+from sallet.pfkey.handlers import Handlers
+
+if TYPE_CHECKING:
+    from sallet._core import Engine, Outcome
+    from sallet.pfkey.messages import Message
+
+
+class ConfigurationError(OSError):
+    """The engine refused a statement; `errno` is what PF_KEY answered, `line` where the statement stands."""
+
+    def __init__(self, errno: int, filename: str, line: int, text: str) -> None:
+        super().__init__(errno, f"{filename}:{line}: {text}")
+        self.line = line
+
+
+def configure(engine: Engine, text: str, *, filename: str = "<text>") -> int:
+    """Apply setkey text to an engine and return the number of statements.
+
+    The text is read whole before anything is changed. Raises `sallet.lang.lexer.SetkeyError` (a syntax
+    error, with line and column) or `ConfigurationError`. Source: setkey(8).
+    """
+    statements = language.parse(text, filename=filename, form="sallet")
+    handlers = Handlers(engine, "sallet")
+    for statement in statements:
+        for message in language.to_messages(statement, "sallet", "sallet"):
+            errno = _refusal(handlers, message)
+            if errno:
+                raise ConfigurationError(errno, filename, statement.line, statement.verb)
+    return len(statements)
+
+
+def _refusal(handlers: Handlers, message: Message) -> int:
+    return next((reply.message.errno for reply in handlers.handle(message) if reply.message.errno), 0)
+
+
+@dataclass
+class Frame:
+    """One packet on the link, as a listener hears it: bytes, sender and the time in milliseconds."""
+
+    sender: str
+    packet: bytes
+    millis: float
+
+
+@dataclass
+class Host:
+    """One end of a link: an engine and its name, and what was delivered to its protected side."""
+
+    name: str
+    engine: Engine
+    delivered: list[bytes] = field(default_factory=list)
+
+
+@dataclass
+class Link:
+    """A wire between two hosts that carries whole IP packets and remembers all it carried.
+
+    `clock` returns milliseconds; it only stamps what the listener hears.
+    """
+
+    left: Host
+    right: Host
+    clock: Callable[[], float] = lambda: 0.0
+    frames: list[Frame] = field(default_factory=list)
+
+    def peer(self, host: Host) -> Host:
+        """Return the host at the other end."""
+        return self.right if host is self.left else self.left
+
+    def send(self, host: Host, packet: bytes, *, journey: bool = False) -> tuple[Outcome, list[Outcome]]:
+        """Send a packet from the protected side of `host`: its own outcome, and one for each arrival."""
+        outcome = host.engine.outbound(packet, journey=journey)
+        host.delivered.extend(outcome.delivered)
+        return outcome, list(self.carry(host, outcome.transmitted, journey=journey))
+
+    def carry(self, sender: Host, packets: Iterable[bytes], *, journey: bool = False) -> Iterable[Outcome]:
+        """Put packets on the wire as they are, as a sender or an intruder does, and return what became of them."""
+        receiver = self.peer(sender)
+        for packet in packets:
+            self.frames.append(Frame(sender.name, packet, self.clock()))
+            outcome = receiver.engine.inbound(packet, journey=journey)
+            receiver.delivered.extend(outcome.delivered)
+            yield outcome
