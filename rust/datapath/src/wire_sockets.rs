@@ -1,6 +1,6 @@
 //! The wire side of a real host: raw sockets and UDP sockets together, and which of them a packet takes.
 //! How a socket works may not enter (raw_socket, udp_encap), nor what policy says of a packet (the engine).
-//! Answers to: ARCHITECTURE.md C.7, D.1; RFC 3948 §2.1.
+//! Answers to: ARCHITECTURE.md C.7, D.1; RFC 3948 §2.1, RFC 8200 §8.1.
 
 use crate::counters::{Live, add};
 use crate::error::StartError;
@@ -12,6 +12,7 @@ use crate::raw_socket::{
 use crate::udp_encap::UdpEncap;
 use sallet_core::engine::{Batch, Route, Transmit};
 use sallet_core::time::Instant;
+use sallet_core::wire::{ip, udp};
 use socket2::Domain;
 use std::io;
 use std::os::fd::RawFd;
@@ -142,6 +143,23 @@ impl WireSockets {
     }
 }
 
+/// Gives ESP in UDP over IPv6 the checksum that the kernel adds only to what leaves by a UDP socket.
+fn fill_checksum(transmit: &mut Transmit) {
+    //= https://www.rfc-editor.org/rfc/rfc8200#section-8.1
+    //# Over IPv6 a UDP checksum of zero is not allowed; receivers discard such packets.
+    let encapsulated = matches!(transmit.route, Route::Protected { encap: Some(_), .. });
+    if !encapsulated || ip::version(transmit.packet.as_slice()) != Some(6) {
+        return;
+    }
+    let Some(summary) = ip::Summary::parse(transmit.packet.as_slice()) else {
+        return;
+    };
+    if let Some(datagram) = transmit.packet.as_mut_slice().get_mut(summary.payload_at..) {
+        // Too short to be UDP: it leaves as it is, and the peer discards it.
+        let _ = udp::fill_checksum(summary.source, summary.destination, datagram);
+    }
+}
+
 fn destination_port(transmit: &Transmit) -> u16 {
     match transmit.route {
         Route::Protected {
@@ -164,6 +182,11 @@ impl WirePort for WireSockets {
     }
 
     fn send_batch(&mut self, transmits: &mut Vec<Transmit>, pool: &mut Pool) {
+        for index in 0..transmits.len() {
+            if self.way(&transmits[index]) == Way::Raw {
+                fill_checksum(&mut transmits[index]);
+            }
+        }
         let mut rest = transmits.as_slice();
         while let Some(first) = rest.first() {
             let way = self.way(first);
@@ -178,5 +201,44 @@ impl WirePort for WireSockets {
         for transmit in transmits.drain(..) {
             pool.give(transmit.packet);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sallet_core::buffer::PacketBuf;
+    use sallet_core::sa::UdpEncap as Ports;
+    use sallet_core::terms::Spi;
+
+    //= https://www.rfc-editor.org/rfc/rfc8200#section-8.1
+    //# Over IPv6 a UDP checksum of zero is not allowed; receivers discard such packets.
+    #[test]
+    fn a_raw_udp_packet_over_ipv6_gets_its_checksum() {
+        let (source, destination) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        let mut bytes = udp::packet(source, destination, 4501, 4500, b"esp").unwrap();
+        bytes[46..48].fill(0);
+        let encap = Some(Ports {
+            source_port: 4501,
+            destination_port: 4500,
+        });
+        let route = Route::Protected { spi: Spi(1), encap };
+        let mut transmit = Transmit {
+            packet: PacketBuf::from_packet(&bytes),
+            route,
+        };
+        fill_checksum(&mut transmit);
+        let datagram = udp::Packet::new_checked(&transmit.packet.as_slice()[40..]).unwrap();
+        assert!(datagram.checksum() != 0 && datagram.checksum_is_right(source, destination));
+        let mut clear = Transmit {
+            packet: PacketBuf::from_packet(&bytes),
+            route: Route::Bypass,
+        };
+        fill_checksum(&mut clear);
+        assert_eq!(
+            clear.packet.as_slice(),
+            bytes,
+            "what policy lets pass is not touched"
+        );
     }
 }
