@@ -95,31 +95,28 @@ impl Pass<'_> {
         packet: &[u8],
         summary: &Summary,
     ) -> Result<Option<(Arc<Association>, EspAt)>, DropReason> {
-        let local = self.config.is_local(&summary.destination);
-        let Some(esp_at) = self.find_esp(packet, summary, local)? else {
+        // Somebody else's ESP on its way through is ordinary traffic; so is our own that comes back, whose SA
+        // stands in the same SAD.
+        if !self.config.is_local(&summary.destination) {
+            return Ok(None);
+        }
+        let Some(esp_at) = self.find_esp(packet, summary)? else {
             // AH and IPComp have no transform here yet, so no SA can be theirs.
             return match Protocol::from_number(summary.next_layer) {
-                Some(Protocol::Ah | Protocol::IpComp) if local => Err(DropReason::InNoSa),
-                Some(_) | None => Ok(None),
+                Some(Protocol::Ah | Protocol::IpComp) => Err(DropReason::InNoSa),
+                Some(Protocol::Esp) | None => Ok(None),
             };
         };
         //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.1
         //# a fragment that reaches ESP is discarded
         if summary.fragment.is_some() {
-            return if local {
-                Err(DropReason::InFragment)
-            } else {
-                Ok(None)
-            };
+            return Err(DropReason::InFragment);
         }
         let view = esp::Packet::new_checked(&packet[esp_at.at..esp_at.end])?;
-        let Some(association) = self
+        let association = self
             .sad
             .inbound_sa(view.spi(), summary.destination, Protocol::Esp)
-        else {
-            // Somebody else's ESP on its way through is ordinary traffic.
-            return if local { Err(DropReason::InNoSa) } else { Ok(None) };
-        };
+            .ok_or(DropReason::InNoSa)?;
         let fits = match association.params().encap {
             // The peer's port may change behind a NAT, ours may not.
             Some(encap) => esp_at.port == Some(encap.destination_port),
@@ -132,7 +129,7 @@ impl Pass<'_> {
         }
     }
 
-    fn find_esp(&self, packet: &[u8], summary: &Summary, local: bool) -> Result<Option<EspAt>, DropReason> {
+    fn find_esp(&self, packet: &[u8], summary: &Summary) -> Result<Option<EspAt>, DropReason> {
         let at = summary.payload_at;
         if summary.next_layer == Protocol::Esp.number() {
             return Ok(Some(EspAt {
@@ -141,7 +138,7 @@ impl Pass<'_> {
                 port: None,
             }));
         }
-        if summary.next_layer != protocol::UDP || !local || summary.fragment.is_some() {
+        if summary.next_layer != protocol::UDP || summary.fragment.is_some() {
             return Ok(None);
         }
         let Some(datagram) = udp::Packet::new_checked(summary.payload(packet)) else {

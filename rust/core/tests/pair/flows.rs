@@ -1,0 +1,236 @@
+//! The flows of one run: who talks to whom, which SAs protect it, with which algorithms.
+
+use super::rng::Rng;
+use sallet_core::crypto::AlgorithmKey;
+use sallet_core::sa::{Limits, SaParams, UdpEncap};
+use sallet_core::selector::{AddressRange, PortRange, Selector};
+use sallet_core::spd::policy::PolicyLimits;
+use sallet_core::spd::{Action, PolicyParams};
+use sallet_core::terms::{Direction, Level, Mode, Protocol, SaId, Spi, Template};
+use std::net::IpAddr;
+
+/// One SA of a flow's chain, in the direction from side 0 to side 1.
+#[derive(Clone, Copy)]
+pub struct Layer {
+    pub mode: Mode,
+    pub ends: [IpAddr; 2],
+    pub reqid: u32,
+    pub encap: bool,
+}
+
+/// One flow, symmetric in both directions.
+pub struct Flow {
+    pub name: &'static str,
+    /// The addresses of the packets themselves, on either side.
+    pub hosts: [IpAddr; 2],
+    /// Whether those addresses are the engines' own.
+    pub local: bool,
+    /// Innermost first; empty for the flow that policy lets pass.
+    pub layers: Vec<Layer>,
+}
+
+impl Flow {
+    pub fn is_protected(&self) -> bool {
+        !self.layers.is_empty()
+    }
+}
+
+fn address(net: u8, flow: u8, v6: bool) -> IpAddr {
+    if v6 {
+        // Low halves are long and odd enough to be recognized on a wire.
+        let low = [0x5a, net, 0xc3, flow, 0x96, 0x3c, net ^ 0xff, flow ^ 0xa5];
+        let mut octets = [0x20, 0x01, 0x0d, 0xb8, 0, net, 0, flow, 0, 0, 0, 0, 0, 0, 0, 0];
+        octets[8..].copy_from_slice(&low);
+        IpAddr::from(octets)
+    } else {
+        IpAddr::from([10, net, flow, 77])
+    }
+}
+
+/// Nets 1 and 2 are the engines' own addresses, 3 and 4 lie behind them, 5 and 6 are a second tunnel's ends.
+fn ends(pair: u8, flow: u8, v6: bool) -> [IpAddr; 2] {
+    [address(2 * pair + 1, flow, v6), address(2 * pair + 2, flow, v6)]
+}
+
+pub fn flows() -> Vec<Flow> {
+    let mut flows = Vec::new();
+    let mut add = |name, inner_v6: bool, local: bool, layers: &[(Mode, u8, bool, bool)]| {
+        let flow = u8::try_from(flows.len()).unwrap();
+        // Every other flow ties its templates to its SAs, and so does one whose SAs have the same ends.
+        let tied = flow % 2 == 1 || name == "ESP over ESP";
+        let layers = layers
+            .iter()
+            .zip(0_u32..)
+            .map(|((mode, pair, v6, encap), index)| Layer {
+                mode: *mode,
+                ends: ends(*pair, flow, *v6),
+                reqid: if tied {
+                    100 + 10 * u32::from(flow) + index
+                } else {
+                    0
+                },
+                encap: *encap,
+            });
+        let hosts = ends(u8::from(!local), flow, inner_v6);
+        flows.push(Flow {
+            name,
+            hosts,
+            local,
+            layers: layers.collect(),
+        });
+    };
+    use Mode::{Transport, Tunnel};
+    add("transport v4", false, true, &[(Transport, 0, false, false)]);
+    add("transport v6", true, true, &[(Transport, 0, true, false)]);
+    add("transport v4 in UDP", false, true, &[(Transport, 0, false, true)]);
+    add("tunnel v4 in v4", false, false, &[(Tunnel, 0, false, false)]);
+    add("tunnel v6 in v6", true, false, &[(Tunnel, 0, true, false)]);
+    add("tunnel v6 in v4", true, false, &[(Tunnel, 0, false, false)]);
+    add("tunnel v4 in v6", false, false, &[(Tunnel, 0, true, false)]);
+    add("tunnel v4 in UDP v6", false, false, &[(Tunnel, 0, true, true)]);
+    add(
+        "transport in tunnel",
+        false,
+        true,
+        &[(Transport, 0, false, false), (Tunnel, 2, false, false)],
+    );
+    add(
+        "tunnel in tunnel",
+        false,
+        false,
+        &[(Tunnel, 0, false, false), (Tunnel, 2, true, false)],
+    );
+    add(
+        "ESP over ESP",
+        true,
+        true,
+        &[(Transport, 0, true, false), (Transport, 0, true, false)],
+    );
+    add("in clear", false, true, &[]);
+    flows
+}
+
+/// The addresses that are one side's own.
+pub fn local_addresses(flows: &[Flow], side: usize) -> Vec<AddressRange> {
+    let hosts = flows
+        .iter()
+        .filter(|flow| flow.local)
+        .map(|flow| flow.hosts[side]);
+    let ends = flows
+        .iter()
+        .flat_map(|flow| &flow.layers)
+        .map(|layer| layer.ends[side]);
+    let mut ranges: Vec<_> = hosts.chain(ends).map(AddressRange::host).collect();
+    ranges.sort();
+    ranges.dedup();
+    ranges
+}
+
+/// The policies of one side for one flow.
+pub fn policies(flow: &Flow, side: usize) -> Vec<PolicyParams> {
+    let towards = |from: usize| {
+        let to = 1 - from;
+        let templates = flow.layers.iter().map(|layer| Template {
+            protocol: Protocol::Esp,
+            mode: layer.mode,
+            level: if layer.reqid == 0 {
+                Level::Require
+            } else {
+                Level::Unique
+            },
+            reqid: layer.reqid,
+            endpoints: (layer.mode == Mode::Tunnel).then_some((layer.ends[from], layer.ends[to])),
+        });
+        let templates: Vec<_> = templates.collect();
+        let action = if templates.is_empty() {
+            Action::Bypass
+        } else {
+            Action::Protect(templates)
+        };
+        let selector = Selector {
+            source: AddressRange::host(flow.hosts[from]),
+            destination: AddressRange::host(flow.hosts[to]),
+            next_layer: None,
+            source_ports: PortRange::ANY,
+            destination_ports: PortRange::ANY,
+        };
+        (selector, action)
+    };
+    let params = |direction, (selector, action), judges_forwarded| PolicyParams {
+        direction,
+        selector,
+        action,
+        priority: 1000,
+        judges_forwarded,
+        owner: 0,
+        hard: PolicyLimits::default(),
+    };
+    let arriving = towards(1 - side);
+    // A forwarded packet is judged by its own list, or by an inbound entry that says so.
+    let direction = if flow.local || side == 0 {
+        Direction::Inbound
+    } else {
+        Direction::Forward
+    };
+    vec![
+        params(Direction::Outbound, towards(side), false),
+        params(
+            direction,
+            arriving,
+            !flow.local && direction == Direction::Inbound,
+        ),
+    ]
+}
+
+/// (cipher, key bytes, MAC, key bytes)
+const SUITES: [(&str, usize, Option<(&str, usize)>); 10] = [
+    ("aes-gcm-16", 20, None),
+    ("aes-gcm-16", 28, None),
+    ("aes-gcm-16", 36, None),
+    ("chacha20-poly1305", 36, None),
+    ("aes-cbc", 16, Some(("hmac-sha2-256-128", 32))),
+    ("aes-cbc", 24, Some(("hmac-sha1-96", 20))),
+    ("aes-cbc", 32, Some(("hmac-sha2-512-256", 64))),
+    ("aes-ctr", 20, Some(("hmac-sha2-384-192", 48))),
+    ("aes-ctr", 28, Some(("hmac-sha2-256-96", 32))),
+    ("aes-ctr", 36, Some(("hmac-sha1-96", 20))),
+];
+
+/// An SA for one layer of a flow with a fresh suite, key, window and lifetime.
+pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
+    let (cipher, key_bytes, mac) = SUITES[rng.below(SUITES.len())];
+    let packets = 200 + rng.below(1500) as u64;
+    let hard = Limits {
+        packets,
+        add_secs: 3 + rng.below(20) as u64,
+        ..Limits::default()
+    };
+    let soft = Limits {
+        packets: packets * 3 / 4,
+        add_secs: hard.add_secs * 3 / 4,
+        ..Limits::default()
+    };
+    SaParams {
+        id: SaId {
+            spi: Spi(spi),
+            protocol: Protocol::Esp,
+            destination: layer.ends[1 - from],
+        },
+        source: layer.ends[from],
+        mode: if rng.chance(200) { Mode::Any } else { layer.mode },
+        reqid: layer.reqid,
+        encryption: Some(AlgorithmKey::new(cipher, &rng.bytes(key_bytes))),
+        authentication: mac.map(|(name, bytes)| AlgorithmKey::new(name, &rng.bytes(bytes))),
+        replay_window: [32, 64, 128, 1024, 4096][rng.below(5)],
+        esn: rng.chance(400),
+        cycle_sequence: false,
+        soft,
+        hard,
+        encap: layer.encap.then_some(UdpEncap {
+            source_port: 4500,
+            destination_port: 4500,
+        }),
+        flags: 0,
+        owner: 0,
+    }
+}
