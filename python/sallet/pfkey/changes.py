@@ -147,6 +147,14 @@ class Changes:
         except HookFailed:
             logger.error("an SA expired, and the host's table could not follow")
 
+    def policy_expired(self, view: _core.PolicyView) -> None:
+        """Follow an entry that the engine took out by itself; there is nobody to tell of a failure."""
+        self._forget(view)
+        try:
+            self._follow(None)
+        except HookFailed:
+            logger.error("a policy expired, and the host's table could not follow")
+
     # What follows.
 
     def _note(self, view: _core.PolicyView) -> None:

@@ -109,6 +109,7 @@ _KAME_SHAPES: Final[dict[Msg, tuple[Ext, ...]]] = {
     Msg.X_SPDUPDATE: (Ext.X_POLICY, Ext.LIFETIME_HARD, *_ADDRESSES),
     Msg.X_SPDDELETE: (Ext.X_POLICY, *_ADDRESSES),
     Msg.X_SPDDELETE2: (Ext.X_POLICY,),
+    Msg.X_SPDEXPIRE: (Ext.X_POLICY, Ext.LIFETIME_CURRENT, Ext.LIFETIME_HARD, *_ADDRESSES),
     Msg.X_SPDGET: _KAME_POLICY,
     Msg.X_SPDDUMP: _KAME_POLICY,
 }
@@ -210,7 +211,10 @@ SALLET: Final = replace(
     source_must_match=True,
     update_ignores_keys=False,
     protocols_must_match=True,
-    shapes=_linux_shapes(proxy=(), told_keys=(), replay=(Ext.X_SA_REPLAY,)),
+    shapes={
+        **_linux_shapes(proxy=(), told_keys=(), replay=(Ext.X_SA_REPLAY,)),
+        Msg.X_SPDEXPIRE: _KAME_SHAPES[Msg.X_SPDEXPIRE],
+    },
     sequence_in_state=True,
     reference_counts=False,
     dump_newest_first=False,

@@ -100,6 +100,8 @@ class Handlers:
     def tell(self, reply: Reply) -> Message:
         """Say in this dialect what another dialect's reply says."""
         subject = reply.subject
+        if reply.errno:
+            return replace(reply, extensions={})
         if isinstance(subject, _core.SaView):
             state = "dead" if reply.type is _T.DELETE else None
             return replace(
@@ -116,16 +118,22 @@ class Handlers:
 
     # Events of the engine.
 
-    def acquire(self, event: _core.AcquireEvent) -> Message:
-        """Tell registered sockets that an SA is missing."""
-        extensions = render.acquire(event, self.engine.spd_lookup(event.policy), self.dialect, self._provided)
-        satype = self.dialect.satype_numbers[event.template.protocol]
-        return Message(_T.ACQUIRE, satype, seq=event.id, extensions=extensions)
-
-    def expire(self, event: _core.ExpireEvent) -> Message:
-        """Tell registered sockets that an SA reached a lifetime."""
-        extensions = render.association(event.sa, _T.EXPIRE, self.dialect, hard=event.hard)
-        return Message(_T.EXPIRE, self.dialect.satype_numbers[event.sa.protocol], extensions=extensions)
+    def event(
+        self, event: _core.AcquireEvent | _core.ExpireEvent | _core.PolicyExpireEvent
+    ) -> Message | None:
+        """Say an event in this dialect; None where the dialect has no message for it."""
+        if isinstance(event, _core.AcquireEvent):
+            view = self.engine.spd_lookup(event.policy)
+            extensions = render.acquire(event, view, self.dialect, self._provided)
+            satype = self.dialect.satype_numbers[event.template.protocol]
+            return Message(_T.ACQUIRE, satype, seq=event.id, extensions=extensions)
+        if isinstance(event, _core.ExpireEvent):
+            extensions = render.association(event.sa, _T.EXPIRE, self.dialect, hard=event.hard)
+            satype = self.dialect.satype_numbers[event.sa.protocol]
+            return Message(_T.EXPIRE, satype, extensions=extensions)
+        if _T.X_SPDEXPIRE not in self.dialect.shapes:
+            return None
+        return Message(_T.X_SPDEXPIRE, extensions=render.policy(event.policy, _T.X_SPDEXPIRE, self.dialect))
 
     # The SAD.
 
@@ -216,7 +224,7 @@ class Handlers:
 
         def told(view: _core.SaView, seq: int) -> Reply:
             extensions = render.association(view, _T.DUMP, self.dialect)
-            return _reply(message, extensions, satype=satypes[view.protocol], seq=seq)
+            return _reply(message, extensions, satype=satypes[view.protocol], seq=seq, subject=view)
 
         return self._dumped(views, told)
 
@@ -304,7 +312,7 @@ class Handlers:
 
         def told(view: _core.PolicyView, seq: int) -> Reply:
             extensions = render.policy(view, _T.X_SPDDUMP, self.dialect)
-            return _reply(message, extensions, seq=seq, reserved=reserved)
+            return _reply(message, extensions, seq=seq, reserved=reserved, subject=view)
 
         return self._dumped(self.engine.spd_dump(), told)
 

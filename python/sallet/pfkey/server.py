@@ -1,0 +1,260 @@
+"""PF_KEY on Unix SOCK_SEQPACKET sockets: who connects, and who hears which message.
+
+No database and no layout enters. Answers to RFC 2367 §1 and §3 (delivery), to AF_KEY of Linux and KAME for
+promiscuous copies, and to ARCHITECTURE.md section E.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import selectors
+import socket
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from sallet import _core
+from sallet.pfkey import codec
+from sallet.pfkey.changes import Changes
+from sallet.pfkey.connection import Connection
+from sallet.pfkey.dialects import DIALECTS
+from sallet.pfkey.handlers import Delivery, Handlers, Reply
+from sallet.pfkey.messages import Message
+
+logger = logging.getLogger(__name__)
+
+BACKLOG: Final = 64
+ACCEPTS_A_TURN: Final = 16
+_SOCKET_UMASK: Final = 0o117
+_LONG_PATH_BYTES: Final = 100
+
+
+class PfkeyServer:
+    """Serves one engine to every program that connects, each in the dialect of the socket it chose."""
+
+    def __init__(
+        self,
+        engine: _core.Engine,
+        *,
+        personality: str = "sallet",
+        spd_changed: Callable[[], None] | None = None,
+    ) -> None:
+        """Serve an engine; `spd_changed` follows each change before its reply, see `Changes`."""
+        self.personality = personality
+        self._engine = engine
+        self._changes = Changes(engine, spd_changed)
+        self._handlers: dict[str, Handlers] = {}
+        self._listeners: list[tuple[socket.socket, Path, Handlers]] = []
+        self._connections: dict[Connection, None] = {}
+        self._selector: selectors.BaseSelector | None = None
+        self._resting: list[tuple[socket.socket, Handlers]] = []
+        self._told_dropped = 0
+        self._malformed = 0
+        self._internal_errors = 0
+
+    def listen(self, path: Path, dialect: str) -> None:
+        """Open a socket, mode 0660, whose programs speak a dialect; what is left of an old one is removed.
+
+        Raises:
+            KeyError: no such dialect.
+            OSError: the path cannot be bound.
+        """
+        handlers = self._handlers.get(dialect)
+        if handlers is None:
+            handlers = self._handlers[dialect] = Handlers(self._engine, DIALECTS[dialect], self._changes)
+        listener = _bind(path)
+        self._listeners.append((listener, path, handlers))
+        if self._selector is not None:
+            self._watch(listener, handlers)
+
+    def attach(self, selector: selectors.BaseSelector) -> None:
+        """Let an event loop watch the sockets; each key's `data` is a callable that gets the mask."""
+        self._selector = selector
+        for listener, _, handlers in self._listeners:
+            self._watch(listener, handlers)
+
+    def close(self) -> None:
+        """Close every socket and remove the paths."""
+        for connection in list(self._connections):
+            connection.close()
+        for listener, path, _ in self._listeners:
+            if self._selector is not None:
+                with suppress(KeyError):
+                    self._selector.unregister(listener)
+            listener.close()
+            with suppress(FileNotFoundError):
+                path.unlink()
+        self._listeners.clear()
+        self._resting.clear()
+
+    def counters(self) -> dict[str, int]:
+        """Count connections, messages lost by listeners that do not read, malformed ones, own errors."""
+        return {
+            "connections": len(self._connections),
+            "registered": sum(bool(connection.peer.registered) for connection in self._connections),
+            "told_dropped": self._told_dropped + sum(one.told_dropped for one in self._connections),
+            "malformed": self._malformed,
+            "internal_errors": self._internal_errors,
+        }
+
+    # Connections.
+
+    def _watch(self, listener: socket.socket, handlers: Handlers) -> None:
+        if self._selector is not None:
+            self._selector.register(
+                listener, selectors.EVENT_READ, lambda mask: self._accept(listener, handlers)
+            )
+
+    def _accept(self, listener: socket.socket, handlers: Handlers) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                accepted, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # No descriptors left: rest until a connection closes, else the loop would spin.
+                logger.warning("cannot accept a PF_KEY connection: %s", error.strerror)
+                if self._selector is not None and self._connections:
+                    self._selector.unregister(listener)
+                    self._resting.append((listener, handlers))
+                return
+            connection = Connection(accepted, handlers, self._serve, self._forget)
+            self._connections[connection] = None
+            if self._selector is not None:
+                connection.attach(self._selector)
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+        self._told_dropped += connection.told_dropped
+        resting, self._resting = self._resting, []
+        for listener, handlers in resting:
+            self._watch(listener, handlers)
+
+    # Requests.
+
+    def _serve(self, origin: Connection, data: bytes) -> None:
+        handlers = origin.handlers
+        try:
+            message = codec.decode(data, handlers.dialect)
+        except codec.Malformed as malformed:
+            self._malformed += 1
+            origin.reply(codec.refusal(data, malformed.errno))
+            return
+        if handlers.dialect.promiscuous_sees_requests:
+            self._show_request(handlers, data)
+        try:
+            replies = handlers.answer(message, origin.peer)
+            if isinstance(replies, list):
+                for reply in replies:
+                    self._deliver(origin, reply)
+            else:
+                origin.reply(self._dumped(origin, data, replies))
+        except Exception:
+            # A fault of ours must cost one request, not the daemon and everybody's keys.
+            logger.exception("a %s request met a fault of sallet", message.type.name)
+            self._internal_errors += 1
+            origin.reply(codec.refusal(data, errno.EIO))
+
+    def _dumped(self, origin: Connection, request: bytes, replies: Iterable[Reply]) -> Iterator[bytes]:
+        try:
+            for reply in replies:
+                self._show(reply, origin.handlers)
+                yield codec.encode(reply, origin.handlers.dialect)
+        except Exception:
+            logger.exception("a dump met a fault of sallet")
+            self._internal_errors += 1
+            yield codec.refusal(request, errno.EIO)
+
+    def _deliver(self, origin: Connection, reply: Reply) -> None:
+        said = _Said(reply, origin.handlers)
+        self._show(reply, origin.handlers, said)
+        if reply.delivery is not Delivery.ONE:
+            everybody = reply.delivery is Delivery.ALL
+            for connection in list(self._connections):
+                if connection is not origin and (everybody or connection.peer.registered):
+                    connection.tell(said.by(connection.handlers))
+        origin.reply(said.by(origin.handlers))
+
+    # Promiscuous copies: one more of each message, whoever it is for.
+
+    def _show(self, reply: Reply, handlers: Handlers, said: _Said | None = None) -> None:
+        for connection in list(self._connections):
+            if connection.peer.promiscuous:
+                said = said or _Said(reply, handlers)
+                self._show_bytes(connection, said.by(connection.handlers), reply.satype)
+
+    def _show_request(self, handlers: Handlers, data: bytes) -> None:
+        for connection in list(self._connections):
+            if connection.peer.promiscuous and connection.handlers is handlers:
+                self._show_bytes(connection, data, 0)
+
+    def _show_bytes(self, connection: Connection, data: bytes, satype: int) -> None:
+        if connection.handlers.dialect.promiscuous_copies_wrapped:
+            data = codec.wrap_promiscuous(data, satype)
+        connection.tell(data)
+
+    # Events of the engine.
+
+    def engine_event(self, event: _core.AcquireEvent | _core.ExpireEvent | _core.PolicyExpireEvent) -> None:
+        """Tell the registered sockets of an event, and let the host follow what it changed."""
+        if isinstance(event, _core.ExpireEvent) and event.hard:
+            self._changes.sa_expired()
+        elif isinstance(event, _core.PolicyExpireEvent):
+            self._changes.policy_expired(event.policy)
+        told: dict[str, bytes | None] = {}
+        for connection in list(self._connections):
+            handlers = connection.handlers
+            if not connection.peer.registered and not connection.peer.promiscuous:
+                continue
+            dialect = handlers.dialect
+            if dialect.name not in told:
+                message = handlers.event(event)
+                told[dialect.name] = None if message is None else codec.encode(message, dialect)
+            data = told[dialect.name]
+            if data is None:
+                continue
+            if connection.peer.promiscuous:
+                self._show_bytes(connection, data, 0)
+            if connection.peer.registered:
+                connection.tell(data)
+
+
+class _Said:
+    """A reply as each dialect says it, written once for each."""
+
+    def __init__(self, reply: Reply, handlers: Handlers) -> None:
+        self._reply = reply
+        self._handlers = handlers
+        self._bytes: dict[str, bytes] = {}
+
+    def by(self, handlers: Handlers) -> bytes:
+        data = self._bytes.get(handlers.dialect.name)
+        if data is None:
+            message: Message = self._reply if handlers is self._handlers else handlers.tell(self._reply)
+            data = self._bytes[handlers.dialect.name] = codec.encode(message, handlers.dialect)
+        return data
+
+
+def _bind(path: Path) -> socket.socket:
+    """Bind a listening socket, however long its directory's name is."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    umask = os.umask(_SOCKET_UMASK)
+    try:
+        short = len(os.fsencode(path)) < _LONG_PATH_BYTES
+        listener.bind(str(path) if short else f"/proc/self/fd/{directory}/{path.name}")
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(umask)
+        os.close(directory)
+    return listener
