@@ -216,7 +216,9 @@ class DaemonProcess:
             pytest.fail(f"[{namespace.name}] sallet up did not become ready:\n{line}{stdout}{stderr}")
         self.ready_line = line.strip()
 
-    def sallet(self, *words: str | Path, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+    def sallet(
+        self, *words: str | Path, check: bool = True, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         """Run a verb against this daemon."""
         command = (sys.executable, "-m", "sallet.cli.main", "--run-dir", self.run_dir, *words)
         return self.namespace.run(*command, check=check, env=environment(), **options)
