@@ -24,7 +24,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def daemon(lab: Lab, tmp_path: Path) -> Callable[..., DaemonProcess]:
-    """Start `sallet up` in a namespace: `daemon(namespace, "--mode", "host", …)`, each with its own run-dir."""
+    """Start `sallet up` in a namespace: `daemon(namespace, "--mode", "host")`, each with its own run-dir."""
     need("engine")
     need("nft")
     need("tun")

@@ -1,10 +1,10 @@
-"""Sends packets through the guard's real nft table and compares what became of them with the engine's verdict.
+"""Sends packets through the guard's real nft table and compares their fate with the engine's verdict.
 
 Runs as root of a network namespace of its own; no pytest here, `test_guard_agrees.py` starts it.
 Answers to: design "host mode", Never two opinions.
 
-The bench is three TUN devices: packets arrive on `wire0`, the main route leaves by `lan0`, the marked table leads
-to `sallet0`, where the engine would be. Programs are raw sockets, to and from prefixes that are local here.
+The bench is three TUN devices: packets arrive on `wire0`, the main route leaves by `lan0`, the marked table
+leads to `sallet0`, where the engine would be. Programs are raw sockets, to and from prefixes local here.
 """
 
 from __future__ import annotations
@@ -379,7 +379,7 @@ EXPECTED = {
     ("in", "bypass"): [{"program"}],
     ("fwd", "bypass"): [{"lan"}, {"engine"}],
 }
-"""Where a packet may come out; marking is a superset, so the engine may be given what it will bypass itself."""
+"""Where a packet may come out; marking is a superset: the engine may be given what it will bypass."""
 
 
 def judge(engine: _core.Engine, bench: Bench, probe: Probe) -> str | None:
