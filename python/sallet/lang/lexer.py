@@ -160,7 +160,7 @@ def place(text: str, filename: str, chunk: Chunk, index: int) -> tuple[Where, st
     offset, token = chunk.end - 1 if chunk.closed else chunk.end, ";" if chunk.closed else ""
     for found in _TOKEN.finditer(text, chunk.start, chunk.end):
         word = found.group()
-        if word[0] == "#" or (word == ";" and seen < len(chunk.tokens)):
+        if word[0] == "#":
             continue
         if seen == index:
             offset, token = found.start(), word
