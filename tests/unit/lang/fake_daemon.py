@@ -57,7 +57,8 @@ class FakeDaemon:
             found.reverse()
         last = len(found)
         return [
-            replace(entry, type=message.type, seq=number % last, pid=930) for number, entry in enumerate(found, 1)
+            replace(entry, type=message.type, seq=number % last, pid=930)
+            for number, entry in enumerate(found, 1)
         ]
 
     def _handle(self, message: Message) -> Message:
@@ -191,5 +192,3 @@ def snapshot(daemon: FakeDaemon) -> tuple[object, object]:
         policies.append((replace(policy, id=0), *(message.get(kind) for kind in kinds)))
     sas = {key: dict(message.extensions) for key, message in daemon.sas.items()}
     return sas, policies
-
-

@@ -1,16 +1,19 @@
 """What setkey of ipsec-tools 0.9.1 did on Linux 6.1, and what form `linux` does: text, status, dumps, to the byte.
 
-The daemon is a fake that stores and shows; `tests/conformance` has the same files against the engine.
+Once against a fake that only stores and shows, and once against the engine behind the real codec and handlers.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from sallet import _core
 from sallet.cli import setkey as command
+from unit.lang.engine_client import EngineClient
 from unit.lang.fake_daemon import FakeDaemon
 
 REFERENCE = Path(__file__).parents[2] / "reference" / "setkey-linux"
@@ -32,15 +35,20 @@ def masked(text: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_form_linux_does_what_setkey_did(
-    case: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+PENDING = {
+    "02-ah-tunnel": "AH is not provided yet",
+    "07-lifetimes-replay": "Blowfish, DES, Camellia, CAST-128 and AES-XCBC are not provided yet",
+}
+"""Files that ask the engine for what it does not have; the text of the dumps is compared all the same."""
+
+
+def check(
+    case: str, client: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    daemon = FakeDaemon(linux=True)
-    monkeypatch.setattr(command, "PfkeyClient", lambda run_dir, dialect: daemon)
+    monkeypatch.setattr(command, "PfkeyClient", lambda run_dir, dialect: client)
     monkeypatch.chdir(REFERENCE)
     # The reference holds both streams in one file, in the order of writing.
-    monkeypatch.setattr("sys.stderr", __import__("sys").stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stdout)
 
     code = command.run_raw(["--form", "linux", "-f", f"{case}.conf"])
     said = f"{capfd.readouterr().out}exit {code}\n"
@@ -50,6 +58,28 @@ def test_form_linux_does_what_setkey_did(
         assert command.run_raw(["--form", "linux", option]) == 0
         shown = capfd.readouterr().out
         assert masked(shown) == masked((REFERENCE / f"{case}.{suffix}").read_text())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_form_linux_says_what_setkey_said(
+    case: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    check(case, FakeDaemon(linux=True), monkeypatch, capfd)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.xfail(reason=f"pending: {PENDING[case]}"))
+        if case in PENDING
+        else case
+        for case in CASES
+    ],
+)
+def test_the_engine_behind_form_linux_does_what_linux_did(
+    case: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    check(case, EngineClient(_core.Engine(), "linux"), monkeypatch, capfd)
 
 
 def test_every_file_of_the_reference_is_tried() -> None:
