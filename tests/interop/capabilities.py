@@ -1,0 +1,72 @@
+"""What this machine can do beyond namespaces: programs, packages and the real kernel that tests talk to.
+
+No test and no set-up may enter; `netns.need` decides between skip and failure (SALLET_REQUIRE).
+Answers to: CONTRIBUTING.md, tests: a capability that CI names can never be skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from netns import add_capability, missing
+
+KERNEL_MODULES = Path("/usr/lib/uml/modules")
+"""Where Debian's package user-mode-linux puts the modules of its kernel."""
+NO_PRIVILEGE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+"""Runs a program that can never have a capability again."""
+
+
+def _program(name: str, *arguments: str) -> Callable[[], str | None]:
+    """Make the check for a program that has to be there and to start."""
+
+    def check() -> str | None:
+        if shutil.which(name) is None:
+            return f"{name} is not installed"
+        done = subprocess.run([name, *arguments], capture_output=True, text=True, timeout=30, check=False)
+        return (done.stderr.strip() or f"exit status {done.returncode}") if done.returncode else None
+
+    return check
+
+
+def _no_scapy() -> str | None:
+    return None if find_spec("scapy") is not None else "the package scapy is not installed"
+
+
+def _no_linux_peer() -> str | None:
+    for program in ("linux.uml", "ip", "kmod", "sh"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed (apt-get install user-mode-linux kmod iproute2)"
+    if platform.machine() != "x86_64":
+        return f"its kernel is not built for {platform.machine()}"
+    if not any(KERNEL_MODULES.glob("*/kernel")):
+        return f"no modules in {KERNEL_MODULES}"
+    if os.geteuid() != 0:
+        return "not root"
+    return missing("netns") or missing("tun")
+
+
+def _no_setpriv() -> str | None:
+    if shutil.which("setpriv") is None:
+        return "setpriv is not installed"
+    done = subprocess.run(
+        [*without_privilege(), "true"], capture_output=True, text=True, timeout=30, check=False
+    )
+    return (done.stderr.strip() or f"exit status {done.returncode}") if done.returncode else None
+
+
+def without_privilege() -> tuple[str, ...]:
+    """Give the words that run a program with nothing; only root may empty the bounding set."""
+    return NO_PRIVILEGE if os.geteuid() == 0 else ("setpriv", "--inh-caps=-all", "--no-new-privs")
+
+
+add_capability("scapy", _no_scapy)
+add_capability("tshark", _program("tshark", "--version"))
+add_capability("tcpdump", _program("tcpdump", "--version"))
+add_capability("setpriv", _no_setpriv)
+add_capability("linux-peer", _no_linux_peer)
