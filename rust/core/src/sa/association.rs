@@ -170,8 +170,8 @@ impl Association {
     #[must_use]
     pub fn state(&self) -> State {
         match self.lifetime.state() {
-            State::Mature if self.working.is_none() => State::Larval,
-            state => state,
+            State::Mature | State::Dying if self.working.is_none() => State::Larval,
+            state @ (State::Larval | State::Mature | State::Dying | State::Dead) => state,
         }
     }
 
@@ -331,11 +331,10 @@ impl Association {
 impl Working {
     /// Makes sure that `number` is below the lease's limit.
     fn lease_number(&self, number: u64, id: &SaId) -> Result<(), DropReason> {
-        let mut limit = self.lease_limit.load(Ordering::Acquire);
-        while number >= limit {
-            let granted = self.lease.extend(id, limit).filter(|granted| *granted > limit);
+        if number >= self.lease_limit.load(Ordering::Acquire) {
+            let granted = self.lease.extend(id, number).filter(|granted| *granted > number);
             let granted = granted.ok_or(DropReason::LeaseExhausted)?;
-            limit = self.lease_limit.fetch_max(granted, Ordering::AcqRel).max(granted);
+            self.lease_limit.fetch_max(granted, Ordering::AcqRel);
         }
         Ok(())
     }
@@ -352,3 +351,6 @@ fn check_name(params: &SaParams) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

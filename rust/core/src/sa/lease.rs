@@ -16,9 +16,9 @@ use crate::terms::SaId;
 
 /// Who grants sequence numbers: in memory here, a journal or a store elsewhere.
 pub trait Lease: Send + Sync {
-    /// Asks for numbers beyond `limit`; the answer is the new limit, and numbers below it may be used.
+    /// Asks for the number `limit` and more; the answer is the new limit, and numbers below it may be used.
     ///
-    /// `None` refuses. Asking twice with the same `limit` must be harmless: two senders may both do so.
+    /// `None` refuses. Asking twice must be harmless: two senders may both do so.
     fn extend(&self, id: &SaId, limit: u64) -> Option<u64>;
 
     /// The IV counters of this engine's keys.
@@ -153,6 +153,14 @@ impl NonceCounter {
         taken
             .map(|last| last + 1)
             .map_err(|_| DropReason::SequenceOverflow)
+    }
+}
+
+#[cfg(test)]
+impl NonceCounter {
+    /// Goes to a number without handing out what lies before it.
+    pub(crate) fn skip_to(&self, last: u64) {
+        self.last.store(last, Ordering::Release);
     }
 }
 

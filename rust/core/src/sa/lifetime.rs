@@ -174,3 +174,116 @@ impl Lifetime {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn secs(secs: u64) -> Instant {
+        Instant::from_secs(secs)
+    }
+
+    fn limits(add_secs: u64, use_secs: u64) -> Limits {
+        Limits {
+            add_secs,
+            use_secs,
+            ..Limits::default()
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.2.1
+    //# Time and byte limits may be in force together; the first to be reached takes precedence.
+    #[test]
+    fn whichever_limit_comes_first_counts() {
+        let hard = Limits {
+            bytes: 100,
+            packets: 3,
+            add_secs: 60,
+            use_secs: 20,
+        };
+        let cases = [
+            (vec![(100, 1)], 1),
+            (vec![(1, 1), (1, 2), (1, 3)], 3),
+            (vec![(1, 1), (1, 21)], 21),
+            (vec![(1, 50), (1, 60)], 60),
+        ];
+        for (packets, ends) in cases {
+            let (usage, lifetime) = (
+                Usage::new(secs(0), WallClock(0)),
+                Lifetime::new(Limits::default(), hard),
+            );
+            for (bytes, at) in packets {
+                usage.count(bytes, secs(at));
+                let expected = (at == ends).then_some(Expiry::Hard);
+                assert_eq!(lifetime.report(&usage, secs(at)), expected, "at {at}");
+            }
+            assert_eq!(lifetime.state(), State::Dead);
+        }
+    }
+
+    #[test]
+    fn hard_goes_before_soft_and_silences_it() {
+        let (usage, lifetime) = (
+            Usage::new(secs(0), WallClock(0)),
+            Lifetime::new(limits(10, 0), limits(10, 0)),
+        );
+        assert_eq!(lifetime.report(&usage, secs(10)), Some(Expiry::Hard));
+        assert_eq!(lifetime.report(&usage, secs(11)), None);
+    }
+
+    #[test]
+    fn the_deadline_follows_the_phase_and_the_first_use() {
+        let (usage, lifetime) = (
+            Usage::new(secs(100), WallClock(0)),
+            Lifetime::new(limits(50, 0), limits(80, 5)),
+        );
+        assert_eq!(lifetime.deadline(&usage), Some(secs(150)));
+        assert_eq!(lifetime.report(&usage, secs(150)), Some(Expiry::Soft));
+        assert_eq!(lifetime.deadline(&usage), Some(secs(180)));
+        usage.count(1, secs(160));
+        assert_eq!(lifetime.deadline(&usage), Some(secs(165)));
+        assert_eq!(lifetime.report(&usage, secs(165)), Some(Expiry::Hard));
+        assert_eq!(lifetime.deadline(&usage), None);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_expires_nothing() {
+        let (usage, lifetime) = (
+            Usage::new(secs(100), WallClock(7)),
+            Lifetime::new(limits(1, 1), limits(2, 2)),
+        );
+        usage.count(1, secs(50));
+        assert_eq!(lifetime.report(&usage, secs(50)), None);
+        assert_eq!(usage.first_used(), Some(WallClock(7)));
+        let endless = Lifetime::new(limits(u64::MAX, 0), limits(0, u64::MAX));
+        assert_eq!(endless.report(&usage, secs(1_000_000)), None);
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: at most one soft, then at most one hard, then nothing.
+        #[test]
+        fn reports_come_once_and_in_order(
+            soft in (0u64..500, 0u64..10, 0u64..20, 0u64..20),
+            hard in (0u64..500, 0u64..10, 0u64..20, 0u64..20),
+            steps in proptest::collection::vec((0u64..3, proptest::option::of(0u64..100)), 0..40),
+        ) {
+            let limits = |(bytes, packets, add_secs, use_secs)| Limits { bytes, packets, add_secs, use_secs };
+            let (usage, lifetime) = (Usage::new(secs(3), WallClock(0)), Lifetime::new(limits(soft), limits(hard)));
+            let (mut now, mut reports) = (3, Vec::new());
+            for (passed, packet) in steps {
+                now += passed;
+                if let Some(bytes) = packet {
+                    usage.count(bytes, secs(now));
+                }
+                // What the deadline promises is what a later look finds.
+                let due = lifetime.deadline(&usage).is_some_and(|deadline| deadline <= secs(now));
+                let report = lifetime.report(&usage, secs(now));
+                prop_assert!(!due || report.is_some());
+                reports.extend(report);
+            }
+            let allowed = [vec![], vec![Expiry::Soft], vec![Expiry::Hard], vec![Expiry::Soft, Expiry::Hard]];
+            prop_assert!(allowed.contains(&reports), "{reports:?}");
+        }
+    }
+}

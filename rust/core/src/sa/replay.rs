@@ -178,3 +178,242 @@ impl ReplayWindow {
         self.top = number;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// The obvious window: every number ever seen.
+    #[derive(Clone, Default)]
+    struct Oracle {
+        seen: BTreeSet<u64>,
+    }
+
+    impl Oracle {
+        fn top(&self) -> u64 {
+            self.seen.last().copied().unwrap_or(0)
+        }
+
+        fn accepts(&self, number: u64, size: u32) -> bool {
+            number != 0 && number + u64::from(size) > self.top() && !self.seen.contains(&number)
+        }
+    }
+
+    fn window(size: u32, esn: bool) -> ReplayWindow {
+        ReplayWindow::new(size, esn).unwrap()
+    }
+
+    fn at(size: u32, top: u64) -> ReplayWindow {
+        let mut window = window(size, true);
+        window.mark(Sequence(top)).unwrap();
+        window
+    }
+
+    /// All packets of a step: check, then mark, as behind a good ICV.
+    fn accept(window: &mut ReplayWindow, low: u32) -> Result<u64, DropReason> {
+        let sequence = window.check(low)?;
+        window.mark(sequence).unwrap();
+        Ok(sequence.0)
+    }
+
+    #[test]
+    fn sizes_outside_the_range_are_refused() {
+        for size in [0, WINDOW_MAX + 1, u32::MAX] {
+            assert_eq!(
+                ReplayWindow::new(size, false).unwrap_err(),
+                Error::OutOfRange {
+                    field: "replay_window"
+                }
+            );
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-3.3.3
+    //# The first packet has number 1: zero was never sent.
+    #[test]
+    fn zero_is_never_valid_and_low_zero_is_above_two_to_the_32() {
+        assert_eq!(window(64, false).check(0), Err(DropReason::Replay));
+        assert_eq!(window(64, true).check(0), Err(DropReason::Replay));
+        assert_eq!(at(64, 0xffff_fff0).check(0), Ok(Sequence(1 << 32)));
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.3
+    //# The window moves only for a packet whose ICV was verified.
+    #[test]
+    fn check_changes_nothing() {
+        let mut window = window(32, false);
+        accept(&mut window, 10).unwrap();
+        let before = window.view();
+        for low in [1, 9, 10, 11, 500, u32::MAX] {
+            let _seen = window.check(low);
+        }
+        assert_eq!(window.view(), before);
+        assert_eq!(accept(&mut window, 9), Ok(9));
+    }
+
+    /// Every order of arrivals out of a small range, against the oracle: 8^6 runs for each small window.
+    #[test]
+    fn every_short_run_agrees_with_the_oracle() {
+        const NUMBERS: u32 = 8;
+        const ARRIVALS: u32 = 6;
+        for size in [1, 2, 3, 5] {
+            for mut run in 0..NUMBERS.pow(ARRIVALS) {
+                let (mut window, mut oracle) = (window(size, false), Oracle::default());
+                for _ in 0..ARRIVALS {
+                    let low = run % NUMBERS;
+                    run /= NUMBERS;
+                    let expected = oracle.accepts(u64::from(low), size);
+                    assert_eq!(accept(&mut window, low).is_ok(), expected);
+                    if expected {
+                        oracle.seen.insert(u64::from(low));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every pair (top, number) near the edges of words and of the ring, for every size that rounds differently.
+    #[test]
+    fn every_distance_agrees_with_the_oracle() {
+        for size in [31, 32, 33, 63, 64, 65, 127, 128, 129, 192] {
+            for top in (1..300).chain([100_000, 100_031, 100_032, 100_063, 100_064]) {
+                let mut fresh = window(size, false);
+                accept(&mut fresh, top).unwrap();
+                for low in top.saturating_sub(400)..top + 400 {
+                    let expected = low != 0 && low != top && low + size > top;
+                    assert_eq!(
+                        fresh.check(low).is_ok(),
+                        expected,
+                        "size {size}, top {top}, number {low}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_view_shows_what_was_seen_behind_the_top() {
+        let mut window = window(100, false);
+        for low in [1, 2, 70, 100] {
+            accept(&mut window, low).unwrap();
+        }
+        let view = window.view();
+        assert_eq!((view.top, view.size), (100, 100));
+        assert_eq!(view.bitmap, [1 | 1 << 30, 1 << (98 - 64) | 1 << (99 - 64)]);
+        accept(&mut window, 101).unwrap();
+        assert_eq!(
+            window.view().bitmap,
+            [0b11 | 1 << 31, 1 << (99 - 64)],
+            "1 left the window"
+        );
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4303#appendix-A2.2
+    //# The high half is guessed from the low bits and the window: case A lies in one subspace, case B in two.
+    #[test]
+    fn the_high_half_is_the_nearest() {
+        // Case A: the whole window lies in subspace 7.
+        let case_a = at(64, (7 << 32) + 1000);
+        assert_eq!(case_a.check(937), Ok(Sequence((7 << 32) + 937)));
+        assert_eq!(
+            case_a.check(936),
+            Ok(Sequence((8 << 32) + 936)),
+            "below the bottom is the next subspace"
+        );
+        assert_eq!(case_a.check(u32::MAX), Ok(Sequence((8 << 32) - 1)));
+        // Case B: the window reaches back into subspace 6.
+        let case_b = at(64, (7 << 32) + 10);
+        assert_eq!(case_b.check(9), Ok(Sequence((7 << 32) + 9)));
+        assert_eq!(case_b.check(u32::MAX), Ok(Sequence((7 << 32) - 1)));
+        assert_eq!(
+            case_b.check(u32::MAX - 52),
+            Ok(Sequence((7 << 32) - 53)),
+            "the bottom"
+        );
+        assert_eq!(
+            case_b.check(u32::MAX - 53),
+            Ok(Sequence((8 << 32) - 54)),
+            "below it is far ahead"
+        );
+        // The edge between the cases.
+        assert_eq!(at(64, (7 << 32) + 63).check(0), Ok(Sequence(7 << 32)));
+        assert_eq!(
+            at(64, (7 << 32) + 62).check(u32::MAX),
+            Ok(Sequence((7 << 32) - 1))
+        );
+    }
+
+    #[test]
+    fn there_is_nothing_before_the_beginning_or_after_the_end() {
+        assert_eq!(window(64, true).check(u32::MAX), Err(DropReason::Replay));
+        assert_eq!(window(64, true).check(u32::MAX - 62), Err(DropReason::Replay));
+        assert_eq!(
+            window(64, true).check(u32::MAX - 63),
+            Ok(Sequence(u64::from(u32::MAX) - 63))
+        );
+        let last = at(64, u64::MAX);
+        assert_eq!(last.check(5), Err(DropReason::Replay));
+        assert_eq!(last.check(u32::MAX), Err(DropReason::Replay));
+        assert_eq!(last.check(u32::MAX - 1), Ok(Sequence(u64::MAX - 1)));
+    }
+
+    fn sizes() -> impl Strategy<Value = u32> {
+        prop_oneof![
+            Just(32),
+            Just(64),
+            Just(65),
+            Just(1024),
+            Just(4096),
+            1..=WINDOW_MAX
+        ]
+    }
+
+    /// Steps relative to the top: mostly near, sometimes far ahead.
+    fn steps() -> impl Strategy<Value = Vec<i64>> {
+        let step = prop_oneof![5 => -40i64..40, 3 => -5000i64..200, 1 => 0i64..100_000];
+        proptest::collection::vec(step, 1..300)
+    }
+
+    proptest! {
+        #[test]
+        fn a_long_run_agrees_with_the_oracle(size in sizes(), steps in steps()) {
+            let (mut window, mut oracle) = (window(size, false), Oracle::default());
+            for step in steps {
+                let number = oracle.top().saturating_add_signed(step);
+                let expected = oracle.accepts(number, size);
+                prop_assert_eq!(accept(&mut window, u32::try_from(number).unwrap()).is_ok(), expected);
+                if expected {
+                    oracle.seen.insert(number);
+                }
+                prop_assert_eq!(window.top(), oracle.top());
+            }
+            let view = window.view();
+            for behind in 0..u64::from(size) {
+                let bit = view.bitmap[(behind / 64) as usize] >> (behind % 64) & 1;
+                let seen = oracle.top().checked_sub(behind).is_some_and(|n| oracle.seen.contains(&n));
+                prop_assert_eq!(bit == 1, seen, "{} behind", behind);
+            }
+        }
+
+        /// Around every border of subspaces, what a sender means is what the receiver understands.
+        #[test]
+        fn esn_agrees_with_the_oracle(size in sizes(), high in 1u64..5, offset in -6000i64..6000, steps in steps()) {
+            let start = (high << 32).saturating_add_signed(offset);
+            let (mut window, mut oracle) = (at(size, start), Oracle { seen: BTreeSet::from([start]) });
+            for step in steps {
+                let number = oracle.top().saturating_add_signed(step);
+                let expected = oracle.accepts(number, size);
+                let low = Sequence(number).low();
+                if expected {
+                    prop_assert_eq!(accept(&mut window, low), Ok(number));
+                    oracle.seen.insert(number);
+                } else {
+                    // Too old looks like far ahead: the ICV, which covers the high half, will refuse it.
+                    prop_assert_ne!(window.check(low), Ok(Sequence(number)));
+                }
+            }
+        }
+    }
+}

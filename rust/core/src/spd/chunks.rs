@@ -8,7 +8,7 @@ use std::sync::Arc;
 const CHUNK: usize = 128;
 
 /// What is kept beside each chunk so that a search may skip it whole.
-pub trait Summary<K, V>: Clone {
+pub(crate) trait Summary<K, V>: Clone {
     /// Computes the summary of one chunk's entries.
     fn of(entries: &[(K, V)]) -> Self;
 }
@@ -19,7 +19,7 @@ impl<K, V> Summary<K, V> for () {
 
 /// One run of sorted entries with its summary.
 #[derive(Clone, Debug)]
-pub struct Chunk<K, V, S> {
+pub(crate) struct Chunk<K, V, S> {
     entries: Vec<(K, V)>,
     summary: S,
 }
@@ -31,19 +31,19 @@ impl<K, V, S: Summary<K, V>> Chunk<K, V, S> {
     }
 
     /// The sorted entries.
-    pub fn entries(&self) -> &[(K, V)] {
+    pub(crate) fn entries(&self) -> &[(K, V)] {
         &self.entries
     }
 
     /// The summary of these entries.
-    pub fn summary(&self) -> &S {
+    pub(crate) fn summary(&self) -> &S {
         &self.summary
     }
 }
 
 /// A sorted map; `clone` costs one reference count, a change after it O(√n)-ish copies.
 #[derive(Clone, Debug)]
-pub struct SortedChunks<K, V, S = ()> {
+pub(crate) struct SortedChunks<K, V, S = ()> {
     chunks: Arc<Vec<Arc<Chunk<K, V, S>>>>,
     len: usize,
 }
@@ -59,17 +59,17 @@ impl<K, V, S> Default for SortedChunks<K, V, S> {
 
 impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> SortedChunks<K, V, S> {
     /// The number of entries.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// The chunks in order of their keys.
-    pub fn chunks(&self) -> impl Iterator<Item = &Chunk<K, V, S>> {
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &Chunk<K, V, S>> {
         self.chunks.iter().map(AsRef::as_ref)
     }
 
     /// The values in order of their keys.
-    pub fn values(&self) -> impl Iterator<Item = &V> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.chunks()
             .flat_map(|chunk| chunk.entries.iter().map(|(_, value)| value))
     }
@@ -81,14 +81,14 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> SortedChunks<K, V, S> {
     }
 
     /// Finds the value with exactly this key.
-    pub fn lookup(&self, key: &K) -> Option<&V> {
+    pub(crate) fn lookup(&self, key: &K) -> Option<&V> {
         let chunk = self.chunks.get(self.chunk_for(key))?;
         let at = chunk.entries.binary_search_by(|(there, _)| there.cmp(key)).ok()?;
         chunk.entries.get(at).map(|(_, value)| value)
     }
 
     /// Puts `value` at `key`; what stood there before comes back.
-    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         let at = self.chunk_for(&key).min(self.chunks.len().saturating_sub(1));
         let chunks = Arc::make_mut(&mut self.chunks);
         let Some(shared) = chunks.get_mut(at) else {
@@ -122,7 +122,7 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> SortedChunks<K, V, S> {
     }
 
     /// Takes out the value with exactly this key.
-    pub fn remove(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let at = self.chunk_for(key);
         let place = self
             .chunks
@@ -139,6 +139,7 @@ impl<K: Ord + Clone, V: Clone, S: Summary<K, V>> SortedChunks<K, V, S> {
         } else {
             chunk.summary = S::of(&chunk.entries);
             Self::join_with_next(chunks, at);
+            Self::join_with_next(chunks, at.saturating_sub(1));
         }
         Some(value)
     }

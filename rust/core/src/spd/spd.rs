@@ -317,3 +317,308 @@ impl Spd {
         self.limited.values().filter(ended).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selector::{AddressRange, PortRange, Ports};
+    use crate::spd::policy::tests::{params, range};
+    use crate::spd::policy::{Action, PolicyLimits};
+    use proptest::prelude::*;
+
+    const NOW: Instant = Instant(0);
+    const WALL: WallClock = WallClock(0);
+
+    fn key(source: &str, destination: &str) -> SelectorKey {
+        SelectorKey {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            next_layer: 17,
+            ports: Ports::Known {
+                source: 1000,
+                destination: 53,
+            },
+        }
+    }
+
+    fn covering(direction: Direction, third: u8) -> PolicyParams {
+        let last = if third == 0 {
+            "10.0.255.255".to_owned()
+        } else {
+            format!("10.0.{third}.255")
+        };
+        let net = range(&format!("10.0.{third}.0"), &last);
+        params(direction, range("10.0.0.0", "10.0.255.255"), net)
+    }
+
+    fn add(spd: &mut Spd, params: PolicyParams) -> PolicyId {
+        spd.insert(params, NOW, WALL).unwrap()
+    }
+
+    fn found(spd: &Spd, direction: Direction, key: &SelectorKey) -> Option<PolicyId> {
+        spd.lookup(direction, key).map(|policy| policy.id())
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
+    //# The entries are totally ordered by the administrator and searched in that order.
+    #[test]
+    fn the_first_match_wins_by_priority_then_insertion() {
+        let mut spd = Spd::default();
+        let wide = add(&mut spd, covering(Direction::Outbound, 0));
+        let narrow = add(&mut spd, covering(Direction::Outbound, 7));
+        let packet = key("10.0.0.1", "10.0.7.9");
+        assert_eq!(
+            found(&spd, Direction::Outbound, &packet),
+            Some(wide),
+            "not the most specific"
+        );
+        spd.remove_id(narrow).unwrap();
+        let urgent = add(
+            &mut spd,
+            PolicyParams {
+                priority: 5,
+                ..covering(Direction::Outbound, 7)
+            },
+        );
+        assert_eq!(found(&spd, Direction::Outbound, &packet), Some(urgent));
+        assert_eq!(
+            found(&spd, Direction::Outbound, &key("10.0.0.1", "10.0.8.9")),
+            Some(wide)
+        );
+        assert_eq!(found(&spd, Direction::Inbound, &packet), None);
+        assert_eq!(found(&spd, Direction::Outbound, &key("::1", "::2")), None);
+        assert_ne!(urgent, narrow, "ids are not used twice");
+    }
+
+    #[test]
+    fn a_selector_stands_once_in_each_list() {
+        let mut spd = Spd::default();
+        add(&mut spd, covering(Direction::Outbound, 1));
+        let other_priority = PolicyParams {
+            priority: 1,
+            ..covering(Direction::Outbound, 1)
+        };
+        assert_eq!(spd.insert(other_priority, NOW, WALL), Err(Error::Exists));
+        add(&mut spd, covering(Direction::Inbound, 1));
+        let mut ports = covering(Direction::Outbound, 1);
+        ports.selector.source_ports = PortRange { first: 1, last: 1 };
+        add(&mut spd, ports);
+        assert_eq!(spd.len(), 3);
+    }
+
+    #[test]
+    fn an_update_keeps_id_and_place_or_adds() {
+        let mut spd = Spd::default();
+        let first = add(&mut spd, covering(Direction::Outbound, 0));
+        let second = add(&mut spd, covering(Direction::Outbound, 7));
+        let packet = key("10.0.0.1", "10.0.7.9");
+        spd.lookup(Direction::Outbound, &packet).unwrap().account(10, NOW);
+        let discard = PolicyParams {
+            action: Action::Discard,
+            ..covering(Direction::Outbound, 0)
+        };
+        assert_eq!(spd.update(discard.clone(), NOW, WALL), Ok(first));
+        let policy = spd.lookup(Direction::Outbound, &packet).unwrap();
+        assert_eq!((policy.id(), &policy.params().action), (first, &Action::Discard));
+        assert_eq!(policy.view().packets, 0);
+        let later = PolicyParams {
+            priority: u32::MAX,
+            ..discard
+        };
+        assert_eq!(spd.update(later, NOW, WALL), Ok(first));
+        assert_eq!(found(&spd, Direction::Outbound, &packet), Some(second));
+        let third = spd.update(covering(Direction::Outbound, 9), NOW, WALL).unwrap();
+        assert_eq!(spd.len(), 3);
+        assert!(spd.by_id(third).is_some());
+    }
+
+    #[test]
+    fn forwarded_packets_meet_inbound_judges_in_order() {
+        let mut spd = Spd::default();
+        let packet = key("10.0.0.1", "10.0.7.9");
+        let plain = add(&mut spd, covering(Direction::Inbound, 0));
+        assert_eq!(
+            found(&spd, Direction::Forward, &packet),
+            None,
+            "a bare in entry says nothing of forwarding"
+        );
+        let judge = PolicyParams {
+            judges_forwarded: true,
+            ..covering(Direction::Inbound, 7)
+        };
+        let judge = add(&mut spd, judge);
+        assert_eq!(found(&spd, Direction::Forward, &packet), Some(judge));
+        assert_eq!(found(&spd, Direction::Inbound, &packet), Some(plain));
+        let late = add(&mut spd, covering(Direction::Forward, 0));
+        assert_eq!(
+            found(&spd, Direction::Forward, &packet),
+            Some(judge),
+            "added earlier"
+        );
+        let urgent = add(
+            &mut spd,
+            PolicyParams {
+                priority: 1,
+                ..covering(Direction::Forward, 7)
+            },
+        );
+        assert_eq!(found(&spd, Direction::Forward, &packet), Some(urgent));
+        let ids: Vec<_> = spd
+            .ordered(Direction::Forward)
+            .iter()
+            .map(|policy| policy.id())
+            .collect();
+        assert_eq!(ids, [urgent, judge, late]);
+        spd.remove_id(judge).unwrap();
+        assert_eq!(
+            (
+                spd.judges,
+                found(&spd, Direction::Forward, &key("10.0.0.1", "10.0.9.9"))
+            ),
+            (0, Some(late))
+        );
+    }
+
+    #[test]
+    fn removal_by_selector_by_id_and_whole() {
+        let mut spd = Spd::default();
+        let ids = [1, 2, 3].map(|third| add(&mut spd, covering(Direction::Outbound, third)));
+        let selector = covering(Direction::Outbound, 2).selector;
+        assert_eq!(
+            spd.by_selector(Direction::Outbound, &selector).unwrap().id(),
+            ids[1]
+        );
+        assert_eq!(
+            spd.remove(Direction::Inbound, &selector).unwrap_err(),
+            Error::NotFound
+        );
+        assert_eq!(spd.remove(Direction::Outbound, &selector).unwrap().id(), ids[1]);
+        assert_eq!(spd.remove_id(ids[1]).unwrap_err(), Error::NotFound);
+        assert_eq!(
+            spd.dump().iter().map(|policy| policy.id()).collect::<Vec<_>>(),
+            [ids[0], ids[2]]
+        );
+        assert_eq!(spd.flush().len(), 2);
+        assert!(spd.is_empty() && spd.ordered(Direction::Outbound).is_empty());
+        assert_eq!(
+            add(&mut spd, covering(Direction::Outbound, 1)),
+            PolicyId(4),
+            "ids go on"
+        );
+    }
+
+    #[test]
+    fn a_snapshot_does_not_change() {
+        let mut spd = Spd::default();
+        let id = add(&mut spd, covering(Direction::Outbound, 7));
+        let snapshot = spd.clone();
+        spd.remove_id(id).unwrap();
+        let packet = key("10.0.0.1", "10.0.7.9");
+        assert_eq!(found(&snapshot, Direction::Outbound, &packet), Some(id));
+        assert_eq!(found(&spd, Direction::Outbound, &packet), None);
+    }
+
+    #[test]
+    fn what_has_a_lifetime_expires() {
+        let mut spd = Spd::default();
+        add(&mut spd, covering(Direction::Outbound, 1));
+        assert_eq!(spd.deadline(), None);
+        let hard = PolicyLimits {
+            add_secs: 10,
+            use_secs: 0,
+        };
+        let id = add(
+            &mut spd,
+            PolicyParams {
+                hard,
+                ..covering(Direction::Outbound, 2)
+            },
+        );
+        assert_eq!(spd.deadline(), Some(Instant::from_secs(10)));
+        assert!(spd.expired(Instant::from_secs(9)).is_empty());
+        assert_eq!(spd.expired(Instant::from_secs(10))[0].id(), id);
+        spd.remove_id(id).unwrap();
+        assert_eq!(spd.deadline(), None);
+    }
+
+    #[test]
+    fn ten_thousand_entries_with_a_snapshot_each() {
+        let mut spd = Spd::default();
+        for number in 0..10_000_u32 {
+            let net = AddressRange {
+                first: (0x0b00_0000 + number).to_be_bytes().into(),
+                ..range("::", "::")
+            };
+            let net = AddressRange {
+                last: net.first,
+                ..net
+            };
+            let mut next = spd.clone();
+            add(
+                &mut next,
+                params(Direction::Outbound, range("10.0.0.0", "10.0.0.255"), net),
+            );
+            spd = next;
+        }
+        let packet = key("10.0.0.1", "11.0.39.15");
+        assert_eq!(found(&spd, Direction::Outbound, &packet), Some(PolicyId(10_000)));
+        assert_eq!(
+            found(&spd, Direction::Outbound, &key("10.0.0.1", "11.0.39.16")),
+            None
+        );
+    }
+
+    proptest! {
+        /// Chunks, hulls and the merge of two lists change nothing about "first match in order".
+        #[test]
+        fn lookups_agree_with_a_plain_list(
+            entries in proptest::collection::vec((0u8..3, 0u8..20, 0u8..20, 0u32..4, any::<bool>()), 0..400),
+            removed in proptest::collection::vec(1u32..400, 0..100),
+            packets in proptest::collection::vec((0u8..20, 0u8..20), 1..40),
+        ) {
+            let directions = [Direction::Inbound, Direction::Outbound, Direction::Forward];
+            let net = |octet: u8, wide: u8| AddressRange {
+                first: IpAddr::from([10, octet, 0, 0]),
+                last: IpAddr::from([10, octet.saturating_add(wide), 255, 255]),
+            };
+            let mut spd = Spd::default();
+            let mut model = Vec::new();
+            for (list, source, destination, priority, judges_forwarded) in entries {
+                let covers = params(directions[usize::from(list)], net(source, destination % 3), net(destination, source % 4));
+                let params = PolicyParams { priority, judges_forwarded, ..covers };
+                let known = model.iter().any(|(_, there): &(PolicyId, PolicyParams)| {
+                    (there.direction, there.selector) == (params.direction, params.selector)
+                });
+                match spd.insert(params.clone(), NOW, WALL) {
+                    Ok(id) => model.push((id, params)),
+                    Err(error) => prop_assert_eq!((error, known), (Error::Exists, true)),
+                }
+            }
+            for id in removed {
+                let gone = spd.remove_id(PolicyId(id)).is_ok();
+                let before = model.len();
+                model.retain(|(there, _)| there.0 != id);
+                prop_assert_eq!(gone, model.len() < before);
+            }
+            model.sort_by_key(|(id, params)| (params.priority, *id));
+            for (source, destination) in packets {
+                let key = SelectorKey {
+                    source: IpAddr::from([10, source, 1, 1]),
+                    destination: IpAddr::from([10, destination, 1, 1]),
+                    next_layer: 6,
+                    ports: Ports::Opaque,
+                };
+                for direction in directions {
+                    let judges = |there: &PolicyParams| {
+                        there.direction == direction
+                            || direction == Direction::Forward
+                                && there.direction == Direction::Inbound
+                                && there.judges_forwarded
+                    };
+                    let expected = model.iter().find(|(_, there)| judges(there) && there.selector.matches(&key));
+                    prop_assert_eq!(found(&spd, direction, &key), expected.map(|(id, _)| *id));
+                }
+            }
+        }
+    }
+}
