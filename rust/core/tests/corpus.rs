@@ -1,6 +1,7 @@
 //! Replays the fuzz corpus on a stable compiler: every file through the checks that the fuzz target drives.
 //! No check of its own may enter; they stand in `rust/fuzz/drive/`.
 //! Answers to: `rust/fuzz/README.md`.
+#![allow(clippy::unwrap_used, reason = "a test may fail here")]
 
 #[path = "../../fuzz/drive/wire_packets.rs"]
 mod wire_packets;

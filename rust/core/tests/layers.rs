@@ -1,6 +1,7 @@
 //! Reads every module of the core and fails on an edge that points upward, or a module without its three-line head.
 //! No list of exceptions may enter: an edge is allowed for a whole room or not at all.
 //! Answers to: ARCHITECTURE.md B (who may import whom) and F (the module head).
+#![allow(clippy::unwrap_used, reason = "a test may fail here")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -177,9 +178,20 @@ fn leaves_its_room(name: &str, code: &str) -> bool {
     false
 }
 
+/// The words that may stand between `#[cfg(test)]` and a module's name.
+const TEST_MODULE: [&str; 3] = [
+    "#[cfg(test)]\nmod ",
+    "#[cfg(test)]\npub(crate) mod ",
+    "#[cfg(test)]\npub(super) mod ",
+];
+
 /// The code in front of the tests.
 fn without_tests(code: &str) -> &str {
-    code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default()
+    let end = TEST_MODULE
+        .iter()
+        .filter_map(|words| code.find(&format!("{words}tests")))
+        .min();
+    &code[..end.unwrap_or(code.len())]
 }
 
 /// Whether the file's own parent declares it under `#[cfg(test)]`.
@@ -187,11 +199,19 @@ fn is_for_tests(name: &str) -> bool {
     let Some((folder, file)) = name.rsplit_once('/') else {
         return false;
     };
-    let parent = fs::read_to_string(source().join(folder).join("mod.rs")).unwrap_or_default();
     let module = file.trim_end_matches(".rs");
-    ["mod", "pub(crate) mod", "pub(super) mod"]
+    let parents = [
+        source().join(folder).join("mod.rs"),
+        source().join(format!("{folder}.rs")),
+    ];
+    let parents = parents
         .iter()
-        .any(|word| parent.contains(&format!("#[cfg(test)]\n{word} {module};")))
+        .filter_map(|parent| fs::read_to_string(parent).ok());
+    parents.into_iter().any(|text| {
+        TEST_MODULE
+            .iter()
+            .any(|words| text.contains(&format!("{words}{module};")))
+    })
 }
 
 #[test]
