@@ -353,4 +353,16 @@ fn check_name(params: &SaParams) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+impl Association {
+    /// Goes to a number without sending what lies before it.
+    pub(crate) fn skip_to(&self, last_sent: u64) {
+        if let Some(working) = &self.working {
+            working.last_sent.store(last_sent, Ordering::Release);
+        }
+    }
+
+    /// The counter of its IVs, once it has sent.
+    pub(crate) fn nonces(&self) -> Option<&NonceCounter> {
+        self.working.as_ref()?.nonces.get()
+    }
+}

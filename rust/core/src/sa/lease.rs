@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn memory_grants_blocks_until_the_end_of_numbers() {
         let lease = MemoryLease::new(0);
-        let id = crate::sa::association::tests::params().id;
+        let id = crate::sa::association_tests::params().id;
         assert_eq!(lease.extend(&id, 5), Some(6));
         assert_eq!(MemoryLease::new(100).extend(&id, u64::MAX - 1), Some(u64::MAX));
         assert_eq!(lease.extend(&id, u64::MAX), None);

@@ -3,6 +3,8 @@
 //! Answers to: RFC 4301 section 4.4.2, RFC 4303 sections 3.3.3 and 3.4.3, RFC 2367 section 1.4.
 
 pub mod association;
+#[cfg(test)]
+mod association_tests;
 pub mod lease;
 pub mod lifetime;
 pub mod params;

@@ -285,7 +285,7 @@ fn pair_keys(association: &Association) -> impl Iterator<Item = PairKey> + use<>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sa::association::tests::{mature, params};
+    use crate::sa::association_tests::{mature, params};
     use crate::sa::lifetime::Limits;
     use crate::sa::params::SaParams;
     use crate::terms::{Level, Mode};
