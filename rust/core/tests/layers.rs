@@ -118,11 +118,9 @@ fn rooms_named(code: &str) -> BTreeSet<String> {
                     '}' if depth == 0 => break,
                     '}' => depth -= 1,
                     ',' if depth == 0 => start = true,
-                    c if c.is_alphanumeric() || c == '_' => {
-                        if start && depth == 0 {
-                            word.push(c);
-                            continue;
-                        }
+                    c if start && depth == 0 && (c.is_alphanumeric() || c == '_') => {
+                        word.push(c);
+                        continue;
                     }
                     _ => {}
                 }
