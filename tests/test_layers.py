@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def loaded_by(statement: str) -> set[str]:
     """Names of the modules a fresh interpreter holds after a statement."""
     program = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
     return set(done.stdout.split())
 
 
@@ -32,7 +34,9 @@ def loaded_by(statement: str) -> set[str]:
 )
 def test_an_import_drags_in_no_upper_layer(statement: str, forbidden: tuple[str, ...]) -> None:
     loaded = loaded_by(statement)
-    dragged = [name for name in forbidden if any(each == name or each.startswith(name + ".") for each in loaded)]
+    dragged = [
+        name for name in forbidden if any(each == name or each.startswith(name + ".") for each in loaded)
+    ]
     assert not dragged
 
 

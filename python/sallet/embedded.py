@@ -6,23 +6,24 @@ Answers to: ARCHITECTURE.md "Ways to attach"; setkey(8) for the text.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sallet.lang import setkey as language
+from sallet.lang.setkey import parse
+from sallet.lang.setkey_messages import plan
 from sallet.pfkey.handlers import Handlers
 
 if TYPE_CHECKING:
     from sallet._core import Engine, Outcome
-    from sallet.pfkey.messages import Message
 
 
 class ConfigurationError(OSError):
     """The engine refused a statement; `errno` is what PF_KEY answered, `line` where the statement stands."""
 
-    def __init__(self, errno: int, filename: str, line: int, text: str) -> None:
-        super().__init__(errno, f"{filename}:{line}: {text}")
+    def __init__(self, errno: int, filename: str, line: int) -> None:
+        super().__init__(errno, os.strerror(errno), f"{filename}:{line}")
         self.line = line
 
 
@@ -32,18 +33,13 @@ def configure(engine: Engine, text: str, *, filename: str = "<text>") -> int:
     The text is read whole before anything is changed. Raises `sallet.lang.lexer.SetkeyError` (a syntax
     error, with line and column) or `ConfigurationError`. Source: setkey(8).
     """
-    statements = language.parse(text, filename=filename, form="sallet")
+    statements = parse(text, filename=filename)
     handlers = Handlers(engine, "sallet")
-    for statement in statements:
-        for message in language.to_messages(statement, "sallet", "sallet"):
-            errno = _refusal(handlers, message)
-            if errno:
-                raise ConfigurationError(errno, filename, statement.line, statement.verb)
+    for order in plan(statements, "sallet", "sallet"):
+        errno = next((reply.errno for reply in handlers.handle(order.message) if reply.errno), 0)
+        if errno:
+            raise ConfigurationError(errno, filename, order.statement.place.line)
     return len(statements)
-
-
-def _refusal(handlers: Handlers, message: Message) -> int:
-    return next((reply.message.errno for reply in handlers.handle(message) if reply.message.errno), 0)
 
 
 @dataclass

@@ -89,7 +89,9 @@ def _counts(engine: Engine) -> str:
 
 def _traffic(link: Link, secrets: list[bytes]) -> bool:
     print("\n1. Traffic, there and back\n")
-    print(f"   {'flow':34} {'sent':>5} {'delivered':>10} {'unchanged':>10} {'bytes sent':>11} {'on the wire':>12}")
+    print(
+        f"   {'flow':34} {'sent':>5} {'delivered':>10} {'unchanged':>10} {'bytes sent':>11} {'on the wire':>12}"
+    )
     return all([_run_flow(link, flow, secrets) for flow in FLOWS])
 
 
@@ -118,10 +120,15 @@ def _packet(flow: Flow, number: int, *, reply: bool) -> bytes:
     source, destination = (flow.destination, flow.source) if reply else (flow.source, flow.destination)
     payload = _readable(flow.payload_bytes)
     if flow.kind == "echo":
-        return _core.echo_packet(source, destination, reply=reply, identifier=7, sequence=number, payload=payload)
+        return _core.echo_packet(
+            source, destination, reply=reply, identifier=7, sequence=number, payload=payload
+        )
     if flow.kind == "udp":
         return _core.udp_packet(source, destination, 5353, 7000, payload)
-    return _core.tcp_packet(source, destination, 40000, 443, payload, sequence=number * flow.payload_bytes)
+    sequence, acknowledgement = number * flow.payload_bytes, 0x5A11E7 + number
+    return _core.tcp_packet(
+        source, destination, 40000, 443, payload, sequence=sequence, acknowledgement=acknowledgement
+    )
 
 
 def _readable(length: int) -> bytes:
@@ -172,7 +179,9 @@ def _listener(frames: list[Frame], secrets: list[bytes]) -> int:
     found = sum(_leaks(frame.packet, pieces) for frame in frames)
     searched = sum(len(frame.packet) for frame in frames)
     verdict = "none found" if not found else f"FOUND in {found} packets"
-    print(f"   Searched {searched:,} bytes for {len(pieces):,} pieces of plaintext ({PIECE_BYTES} bytes each): {verdict}.")
+    print(
+        f"   Searched {searched:,} bytes for {len(pieces):,} pieces of plaintext ({PIECE_BYTES} bytes each): {verdict}."
+    )
     return found
 
 
@@ -223,17 +232,23 @@ def _refuse(link: Link, title: str, packet: bytes, expected: str) -> bool:
 
 def _databases(host: Host) -> None:
     print(f"\n5. The databases of {host.name}\n")
-    print(f"   {'SPI':10} {'mode':9} {'from':12} {'to':12} {'state':7} {'packets':>8} {'bytes':>8} {'sequence':>8}")
+    print(
+        f"   {'SPI':10} {'mode':9} {'from':12} {'to':12} {'state':7} {'packets':>8} {'bytes':>8} {'sequence':>8}"
+    )
     for sa in host.engine.sad_dump():
         print(
             f"   0x{sa.spi:08x} {sa.mode:9} {sa.source!s:12} {sa.destination!s:12} {sa.state:7}"
             f" {sa.packets:8} {sa.bytes:8} {sa.sequence:8}"
         )
     print(f"\n   {'policy':>6} {'dir':3} {'selector':34} {'asks for':24} {'packets':>8}")
-    for policy in host.engine.spd_dump():
+    policies = host.engine.spd_dump()
+    for policy in (policy for policy in policies if policy.direction != "fwd"):
         asks = ", ".join(f"{each.protocol}/{each.mode}/{each.level}" for each in policy.templates)
         selector = f"{_prefix(policy.selector.source_prefix)} {_prefix(policy.selector.destination_prefix)}"
-        print(f"   {policy.id:6} {policy.direction:3} {selector:34} {asks or policy.action:24} {policy.packets:8}")
+        print(
+            f"   {policy.id:6} {policy.direction:3} {selector:34} {asks or policy.action:24} {policy.packets:8}"
+        )
+    print("   and as many for forwarded packets as for inbound ones (setkey adds them beside each `in`)")
     drops = {name: value for name, value in host.engine.stats().drops.items() if value}
     print("\n   drops: " + ", ".join(f"{name} {value}" for name, value in drops.items()))
 
