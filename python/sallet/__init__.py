@@ -34,15 +34,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "sallet._core": (
-        "AcquireEvent", "Datapath", "Engine", "EngineError", "ExpireEvent", "Limits", "Outcome", "PolicyParams",
-        "PolicyView", "SaParams", "SaView", "Selector", "Template", "algorithms", "echo_packet", "ip_packet", "tcp_packet",
-        "udp_packet",
-    ),
-    "sallet.embedded": ("ConfigurationError", "Host", "Link", "configure"),
-}  # fmt: skip
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_EMBEDDED = ("ConfigurationError", "Host", "Link", "configure")
 
 __all__ = [
     "AcquireEvent",
@@ -71,9 +63,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
+    if name not in __all__:
         raise AttributeError(f"module 'sallet' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
+    value = getattr(import_module("sallet.embedded" if name in _EMBEDDED else "sallet._core"), name)
     globals()[name] = value
     return value

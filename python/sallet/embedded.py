@@ -83,7 +83,7 @@ class Link:
         return outcome, list(self.carry(host, outcome.transmitted, journey=journey))
 
     def carry(self, sender: Host, packets: Iterable[bytes], *, journey: bool = False) -> Iterable[Outcome]:
-        """Put packets on the wire as they are, as a sender or an intruder does, and return what became of them."""
+        """Put packets on the wire as they are, a sender's or an intruder's, and yield what became of them."""
         receiver = self.peer(sender)
         for packet in packets:
             self.frames.append(Frame(sender.name, packet, self.clock()))

@@ -90,7 +90,8 @@ def _counts(engine: Engine) -> str:
 def _traffic(link: Link, secrets: list[bytes]) -> bool:
     print("\n1. Traffic, there and back\n")
     print(
-        f"   {'flow':34} {'sent':>5} {'delivered':>10} {'unchanged':>10} {'bytes sent':>11} {'on the wire':>12}"
+        f"   {'flow':34} {'sent':>5} {'delivered':>10} {'unchanged':>10}"
+        f" {'bytes sent':>11} {'on the wire':>12}"
     )
     return all([_run_flow(link, flow, secrets) for flow in FLOWS])
 
@@ -180,7 +181,8 @@ def _listener(frames: list[Frame], secrets: list[bytes]) -> int:
     searched = sum(len(frame.packet) for frame in frames)
     verdict = "none found" if not found else f"FOUND in {found} packets"
     print(
-        f"   Searched {searched:,} bytes for {len(pieces):,} pieces of plaintext ({PIECE_BYTES} bytes each): {verdict}."
+        f"   Searched {searched:,} bytes for {len(pieces):,} pieces of plaintext"
+        f" ({PIECE_BYTES} bytes each): {verdict}."
     )
     return found
 
@@ -233,7 +235,8 @@ def _refuse(link: Link, title: str, packet: bytes, expected: str) -> bool:
 def _databases(host: Host) -> None:
     print(f"\n5. The databases of {host.name}\n")
     print(
-        f"   {'SPI':10} {'mode':9} {'from':12} {'to':12} {'state':7} {'packets':>8} {'bytes':>8} {'sequence':>8}"
+        f"   {'SPI':10} {'mode':9} {'from':12} {'to':12} {'state':7}"
+        f" {'packets':>8} {'bytes':>8} {'sequence':>8}"
     )
     for sa in host.engine.sad_dump():
         print(
@@ -246,7 +249,8 @@ def _databases(host: Host) -> None:
         asks = ", ".join(f"{each.protocol}/{each.mode}/{each.level}" for each in policy.templates)
         selector = f"{_prefix(policy.selector.source_prefix)} {_prefix(policy.selector.destination_prefix)}"
         print(
-            f"   {policy.id:6} {policy.direction:3} {selector:34} {asks or policy.action:24} {policy.packets:8}"
+            f"   {policy.id:6} {policy.direction:3} {selector:34}"
+            f" {asks or policy.action:24} {policy.packets:8}"
         )
     print("   and as many for forwarded packets as for inbound ones (setkey adds them beside each `in`)")
     drops = {name: value for name, value in host.engine.stats().drops.items() if value}

@@ -6,10 +6,12 @@ use std::net::IpAddr;
 
 use pyo3::buffer::PyBuffer;
 #[cfg(feature = "stubs")]
-use pyo3::inspect::{PyStaticExpr, type_hint_identifier, type_hint_union};
+use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::{Borrowed, PyErr};
+#[cfg(feature = "stubs")]
+use pyo3::{type_hint_identifier, type_hint_union};
 
 /// The bytes of one packet: borrowed from `bytes`, copied from other buffers (which may change meanwhile).
 pub(crate) enum PacketBytes {
