@@ -46,7 +46,9 @@ pub(crate) fn from_dict(values: &Bound<'_, PyDict>) -> PyResult<Config> {
     for (name, value) in values {
         match name.extract::<String>()?.as_str() {
             "lease_block" => config.lease_block = value.extract()?,
-            name => config.apply(setting(name, &value)?).map_err(|error| refused(&error))?,
+            name => config
+                .apply(setting(name, &value)?)
+                .map_err(|error| refused(&error))?,
         }
     }
     Ok(config)
@@ -63,7 +65,15 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'
     dict.set_item("prefer_old_sa", config.prefer_old_sa)?;
     dict.set_item("df", df_word(config.df))?;
     let local = config.local.as_ref();
-    dict.set_item("local", local.map(|ranges| ranges.iter().map(|range| (range.first, range.last)).collect::<Vec<_>>()))?;
+    dict.set_item(
+        "local",
+        local.map(|ranges| {
+            ranges
+                .iter()
+                .map(|range| (range.first, range.last))
+                .collect::<Vec<_>>()
+        }),
+    )?;
     dict.set_item("decrement_hop_limit", config.decrement_hop_limit)?;
     dict.set_item("path_mtu", config.path_mtu)?;
     dict.set_item("hop_limit", config.hop_limit)?;
@@ -139,5 +149,11 @@ fn local(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<AddressRange>>> {
             Item::One(Address(address)) => (address, address),
         }
     };
-    Ok(items.map(|items| items.into_iter().map(range).map(|(first, last)| AddressRange { first, last }).collect()))
+    Ok(items.map(|items| {
+        items
+            .into_iter()
+            .map(range)
+            .map(|(first, last)| AddressRange { first, last })
+            .collect()
+    }))
 }

@@ -10,9 +10,9 @@ use sallet_core::wire::{icmp, ip, tcp, udp};
 use crate::buffers::{Address, PacketBytes};
 
 fn made<'py>(py: Python<'py>, packet: Option<Vec<u8>>) -> PyResult<Bound<'py, PyBytes>> {
-    packet
-        .map(|packet| PyBytes::new(py, &packet))
-        .ok_or_else(|| PyValueError::new_err("the addresses are of different families, or the packet is too long"))
+    packet.map(|packet| PyBytes::new(py, &packet)).ok_or_else(|| {
+        PyValueError::new_err("the addresses are of different families, or the packet is too long")
+    })
 }
 
 /// Makes an ICMP or ICMPv6 echo packet with correct checksums. Raises ValueError if the families differ.
@@ -28,7 +28,12 @@ pub(crate) fn echo_packet<'py>(
     payload: Option<PacketBytes>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let payload = payload.as_ref().map_or(&[][..], PacketBytes::as_slice);
-    let echo = icmp::Echo { request: !reply, identifier, sequence, payload };
+    let echo = icmp::Echo {
+        request: !reply,
+        identifier,
+        sequence,
+        payload,
+    };
     made(py, echo.packet(source.0, destination.0))
 }
 
@@ -42,7 +47,16 @@ pub(crate) fn udp_packet<'py>(
     destination_port: u16,
     payload: PacketBytes,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    made(py, udp::packet(source.0, destination.0, source_port, destination_port, payload.as_slice()))
+    made(
+        py,
+        udp::packet(
+            source.0,
+            destination.0,
+            source_port,
+            destination_port,
+            payload.as_slice(),
+        ),
+    )
 }
 
 /// Makes one TCP segment (without options) with correct checksums. Raises ValueError if the families differ.
@@ -61,7 +75,14 @@ pub(crate) fn tcp_packet<'py>(
     flags: u8,
     window: u16,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let repr = tcp::Repr { source_port, destination_port, sequence, acknowledgement, flags, window };
+    let repr = tcp::Repr {
+        source_port,
+        destination_port,
+        sequence,
+        acknowledgement,
+        flags,
+        window,
+    };
     made(py, repr.packet(source.0, destination.0, payload.as_slice()))
 }
 
@@ -74,5 +95,8 @@ pub(crate) fn ip_packet<'py>(
     next_layer: u8,
     payload: PacketBytes,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    made(py, ip::packet(source.0, destination.0, next_layer, payload.as_slice()))
+    made(
+        py,
+        ip::packet(source.0, destination.0, next_layer, payload.as_slice()),
+    )
 }

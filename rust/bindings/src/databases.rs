@@ -15,7 +15,11 @@ use crate::snapshot::{PolicyView, SaView};
 use crate::words;
 
 fn id(spi: u32, protocol: &str, destination: &Address) -> PyResult<SaId> {
-    Ok(SaId { spi: Spi(spi), protocol: words::protocol(protocol)?, destination: destination.0 })
+    Ok(SaId {
+        spi: Spi(spi),
+        protocol: words::protocol(protocol)?,
+        destination: destination.0,
+    })
 }
 
 fn views(inner: Vec<sallet_core::sa::SaView>) -> Vec<SaView> {
@@ -27,13 +31,17 @@ impl Engine {
     /// Adds a mature SA. Raises EngineError (exists, invalid-spi, unknown-algorithm, invalid-key-length, ...).
     fn sad_add(&self, params: &SaParams) -> PyResult<SaView> {
         let added = self.core.sad_add(params.inner.clone(), self.now());
-        added.map(|inner| SaView { inner }).map_err(|error| refused(&error))
+        added
+            .map(|inner| SaView { inner })
+            .map_err(|error| refused(&error))
     }
 
     /// Completes a larval SA or changes a mature one. Raises EngineError (not-found, invalid-state, ...).
     fn sad_update(&self, params: &SaParams) -> PyResult<SaView> {
         let changed = self.core.sad_update(params.inner.clone(), self.now());
-        changed.map(|inner| SaView { inner }).map_err(|error| refused(&error))
+        changed
+            .map(|inner| SaView { inner })
+            .map_err(|error| refused(&error))
     }
 
     /// Reserves an SPI out of `minimum`..`maximum` by a larval SA and returns it (RFC 2367 §3.1.1).
@@ -62,7 +70,10 @@ impl Engine {
             max: maximum,
             owner,
         };
-        self.core.sad_getspi(&request, self.now()).map(|spi| spi.0).map_err(|error| refused(&error))
+        self.core
+            .sad_getspi(&request, self.now())
+            .map(|spi| spi.0)
+            .map_err(|error| refused(&error))
     }
 
     /// Removes one SA and returns what it was. Raises EngineError (not-found).
@@ -76,13 +87,25 @@ impl Engine {
     ) -> PyResult<SaView> {
         let id = id(spi, protocol, &destination)?;
         let source = source.map(|address| address.0);
-        self.core.sad_delete(&id, source).map(|inner| SaView { inner }).map_err(|error| refused(&error))
+        self.core
+            .sad_delete(&id, source)
+            .map(|inner| SaView { inner })
+            .map_err(|error| refused(&error))
     }
 
     /// Removes every SA from `source` to `destination` that is not larval, and returns what they were.
-    fn sad_delete_pair(&self, protocol: &str, source: Address, destination: Address) -> PyResult<Vec<SaView>> {
+    fn sad_delete_pair(
+        &self,
+        protocol: &str,
+        source: Address,
+        destination: Address,
+    ) -> PyResult<Vec<SaView>> {
         let protocol = words::protocol(protocol)?;
-        Ok(views(self.core.sad_delete_pair(protocol, source.0, destination.0)))
+        Ok(views(self.core.sad_delete_pair(
+            protocol,
+            source.0,
+            destination.0,
+        )))
     }
 
     /// Returns one SA, or None.
@@ -107,35 +130,53 @@ impl Engine {
     /// Adds an SPD entry. Raises EngineError (exists, invalid-selector).
     fn spd_add(&self, params: &PolicyParams) -> PyResult<PolicyView> {
         let added = self.core.spd_add(params.inner.clone(), self.now());
-        added.map(|inner| PolicyView { inner }).map_err(|error| refused(&error))
+        added
+            .map(|inner| PolicyView { inner })
+            .map_err(|error| refused(&error))
     }
 
     /// Replaces the SPD entry of the same direction and selector, or adds it. Raises EngineError.
     fn spd_update(&self, params: &PolicyParams) -> PyResult<PolicyView> {
         let changed = self.core.spd_update(params.inner.clone(), self.now());
-        changed.map(|inner| PolicyView { inner }).map_err(|error| refused(&error))
+        changed
+            .map(|inner| PolicyView { inner })
+            .map_err(|error| refused(&error))
     }
 
     /// Removes the SPD entry of that direction and selector. Raises EngineError (not-found).
     fn spd_delete(&self, direction: &str, selector: &Selector) -> PyResult<PolicyView> {
-        let removed = self.core.spd_delete(words::direction(direction)?, &selector.inner);
-        removed.map(|inner| PolicyView { inner }).map_err(|error| refused(&error))
+        let removed = self
+            .core
+            .spd_delete(words::direction(direction)?, &selector.inner);
+        removed
+            .map(|inner| PolicyView { inner })
+            .map_err(|error| refused(&error))
     }
 
     /// Removes the SPD entry of that id. Raises EngineError (not-found).
     fn spd_delete_id(&self, id: u32) -> PyResult<PolicyView> {
         let removed = self.core.spd_delete_id(PolicyId(id));
-        removed.map(|inner| PolicyView { inner }).map_err(|error| refused(&error))
+        removed
+            .map(|inner| PolicyView { inner })
+            .map_err(|error| refused(&error))
     }
 
     /// Returns the SPD entry of that id, or None.
     fn spd_lookup(&self, id: u32) -> Option<PolicyView> {
-        self.core.spd_lookup(PolicyId(id)).map(|inner| PolicyView { inner })
+        self.core
+            .spd_lookup(PolicyId(id))
+            .map(|inner| PolicyView { inner })
     }
 
     /// Returns every SPD entry, in order of insertion.
     fn spd_dump(&self, py: Python<'_>) -> Vec<PolicyView> {
-        py.detach(|| self.core.spd_dump().into_iter().map(|inner| PolicyView { inner }).collect())
+        py.detach(|| {
+            self.core
+                .spd_dump()
+                .into_iter()
+                .map(|inner| PolicyView { inner })
+                .collect()
+        })
     }
 
     /// Removes every SPD entry and returns how many there were.

@@ -35,9 +35,19 @@ impl Datapath {
         raw: bool,
         udp_port: Option<u16>,
     ) -> Self {
-        let options =
-            io::Options { tun_name: tun_name.to_owned(), tun_mtu, bypass_mark, raw, udp_port, ..Default::default() };
-        Self { engine, options, running: Mutex::new(None) }
+        let options = io::Options {
+            tun_name: tun_name.to_owned(),
+            tun_mtu,
+            bypass_mark,
+            raw,
+            udp_port,
+            ..Default::default()
+        };
+        Self {
+            engine,
+            options,
+            running: Mutex::new(None),
+        }
     }
 
     /// Opens the devices and starts the thread. Raises OSError (what is missing stands in its text).
@@ -61,7 +71,10 @@ impl Datapath {
     /// The name of the device, or None while it does not run.
     #[getter]
     fn device_name(&self) -> Option<String> {
-        self.running.lock().as_ref().map(|running| running.device_name().to_owned())
+        self.running
+            .lock()
+            .as_ref()
+            .map(|running| running.device_name().to_owned())
     }
 
     /// Whether the thread runs.
@@ -73,7 +86,10 @@ impl Datapath {
     /// Why the thread ended by itself, or None.
     #[getter]
     fn failure(&self) -> Option<String> {
-        self.running.lock().as_ref().and_then(|running| running.failure().map(str::to_owned))
+        self.running
+            .lock()
+            .as_ref()
+            .and_then(|running| running.failure().map(str::to_owned))
     }
 
     /// Lets the thread look at its timers now: a request may have brought one nearer.
@@ -84,6 +100,7 @@ impl Datapath {
     }
 
     /// The counters of the devices, by name; empty while it does not run.
+    #[pyo3(signature = () -> "dict[str, int]")]
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
         if let Some(running) = self.running.lock().as_ref() {

@@ -71,7 +71,11 @@ impl Engine {
     }
 
     fn pass_one(&self, inbound: bool, packet: &[u8], journey: bool) -> Outcome {
-        let mut output = if journey { core::Output::with_journey() } else { core::Output::default() };
+        let mut output = if journey {
+            core::Output::with_journey()
+        } else {
+            core::Output::default()
+        };
         let mut batch = core::Batch::default();
         batch.push(PacketBuf::from_packet(packet));
         self.pass(inbound, &mut batch, &mut output);
@@ -80,7 +84,12 @@ impl Engine {
 
     fn pass_many(&self, py: Python<'_>, inbound: bool, packets: &[PacketBytes]) -> Vec<Outcome> {
         let packets: Vec<&[u8]> = packets.iter().map(PacketBytes::as_slice).collect();
-        let outcomes = py.detach(|| packets.iter().map(|packet| self.pass_one(inbound, packet, false)).collect());
+        let outcomes = py.detach(|| {
+            packets
+                .iter()
+                .map(|packet| self.pass_one(inbound, packet, false))
+                .collect()
+        });
         self.announce();
         outcomes
     }
@@ -89,8 +98,12 @@ impl Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (*, seed=None, clock="system", configuration=None))]
-    fn new(seed: Option<Vec<u8>>, clock: &str, configuration: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    #[pyo3(signature = (*, seed: "Buffer | None"=None, clock: "str"="system", configuration: "dict[str, Any] | None"=None))]
+    fn new(
+        seed: Option<PacketBytes>,
+        clock: &str,
+        configuration: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
         let clock = match clock {
             "system" => Clock::System,
             "manual" => Clock::Manual(AtomicU64::new(0)),
@@ -98,10 +111,16 @@ impl Engine {
         };
         let config = configuration.map_or_else(|| Ok(core::Config::default()), config::from_dict)?;
         let seed = seed.map_or_else(system_seed, |seed| {
-            seed.try_into().map_err(|_| PyValueError::new_err("seed: 32 bytes are needed"))
+            seed.as_slice()
+                .try_into()
+                .map_err(|_| PyValueError::new_err("seed: 32 bytes are needed"))
         })?;
         let core = Arc::new(core::Engine::new(config, seed, clock.now(), clock::wall()));
-        Ok(Self { core, signal: Arc::new(Signal::new()?), clock })
+        Ok(Self {
+            core,
+            signal: Arc::new(Signal::new()?),
+            clock,
+        })
     }
 
     /// Passes one IP packet of the protected side: protects it, lets it go in clear, or drops it.
@@ -146,14 +165,24 @@ impl Engine {
     /// Moves a manual clock forward and lets timers run; ValueError on a system clock.
     fn advance(&self, secs: f64) -> PyResult<()> {
         let Clock::Manual(nanos) = &self.clock else {
-            return Err(PyValueError::new_err("advance: this engine lives by the system clock"));
+            return Err(PyValueError::new_err(
+                "advance: this engine lives by the system clock",
+            ));
         };
         if !(secs.is_finite() && secs >= 0.0) {
             return Err(PyValueError::new_err("secs: a finite number >= 0 is needed"));
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked; `as` saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked; `as` saturates"
+        )]
         let step = (secs * 1e9) as u64;
-        nanos.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_add(step))).ok();
+        nanos
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                Some(now.saturating_add(step))
+            })
+            .ok();
         self.handle_timeout();
         Ok(())
     }
@@ -166,10 +195,13 @@ impl Engine {
 
     /// Seconds until `handle_timeout` is due, or None.
     fn poll_timeout(&self) -> Option<f64> {
-        self.core.poll_timeout().map(|due| due.since(self.now()).as_secs_f64())
+        self.core
+            .poll_timeout()
+            .map(|due| due.since(self.now()).as_secs_f64())
     }
 
     /// Fetches and forgets the events since the last call, oldest first.
+    #[pyo3(signature = () -> "list[AcquireEvent | ExpireEvent | PolicyExpireEvent]")]
     fn take_events(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
         self.signal.lower();
         let mut taken = Vec::new();
@@ -191,10 +223,13 @@ impl Engine {
 
     /// Changes one value of the configuration, by the name `config()` shows.
     fn configure(&self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.core.configure(config::setting(name, value)?).map_err(|error| refused(&error))
+        self.core
+            .configure(config::setting(name, value)?)
+            .map_err(|error| refused(&error))
     }
 
     /// The configuration, name by name.
+    #[pyo3(signature = () -> "dict[str, Any]")]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         config::to_dict(py, &self.core.config())
     }

@@ -20,7 +20,9 @@ pub(crate) struct Signal {
 impl Signal {
     pub(crate) fn new() -> std::io::Result<Self> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-        Ok(Self { fd: EventFd::from_value_and_flags(0, flags)? })
+        Ok(Self {
+            fd: EventFd::from_value_and_flags(0, flags)?,
+        })
     }
 
     pub(crate) fn raise(&self) {
@@ -83,14 +85,25 @@ pub(crate) struct PolicyExpireEvent {
 /// Makes the Python object for an event of the engine.
 pub(crate) fn to_python(py: Python<'_>, event: core::Event) -> PyResult<Py<PyAny>> {
     match event {
-        core::Event::Acquire { id, policy, template, source, destination, selector_key } => {
+        core::Event::Acquire {
+            id,
+            policy,
+            template,
+            source,
+            destination,
+            selector_key,
+        } => {
             let acquire = AcquireEvent {
                 id,
                 policy: policy.0,
                 template: Template { inner: template },
                 source,
                 destination,
-                packet: (selector_key.source, selector_key.destination, selector_key.next_layer),
+                packet: (
+                    selector_key.source,
+                    selector_key.destination,
+                    selector_key.next_layer,
+                ),
             };
             Ok(Py::new(py, acquire)?.into_any())
         }

@@ -27,11 +27,24 @@ impl Outcome {
             Route::Bypass => None,
         });
         Self {
-            transmitted: output.transmit.iter().map(|transmit| transmit.packet.as_slice().to_vec()).collect(),
-            delivered: output.deliver.iter().map(|packet| packet.as_slice().to_vec()).collect(),
+            transmitted: output
+                .transmit
+                .iter()
+                .map(|transmit| transmit.packet.as_slice().to_vec())
+                .collect(),
+            delivered: output
+                .deliver
+                .iter()
+                .map(|packet| packet.as_slice().to_vec())
+                .collect(),
             protected_by,
             reason: output.dropped.first().map(|dropped| dropped.reason),
-            journey: output.journey.iter().flatten().map(|step| step.describe()).collect(),
+            journey: output
+                .journey
+                .iter()
+                .flatten()
+                .map(|step| step.describe())
+                .collect(),
         }
     }
 }
@@ -41,13 +54,19 @@ impl Outcome {
     /// Packets for the open side.
     #[getter]
     fn transmitted<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
-        self.transmitted.iter().map(|packet| PyBytes::new(py, packet)).collect()
+        self.transmitted
+            .iter()
+            .map(|packet| PyBytes::new(py, packet))
+            .collect()
     }
 
     /// Packets for the protected side.
     #[getter]
     fn delivered<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
-        self.delivered.iter().map(|packet| PyBytes::new(py, packet)).collect()
+        self.delivered
+            .iter()
+            .map(|packet| PyBytes::new(py, packet))
+            .collect()
     }
 
     /// The one packet that came out, on whichever side; None if it was dropped or there is more than one.

@@ -8,7 +8,7 @@ use sallet_core::crypto::{AlgorithmKey, Secret};
 use sallet_core::terms::{SaId, Spi};
 use sallet_core::{sa, spd};
 
-use crate::buffers::Address;
+use crate::buffers::{Address, PacketBytes};
 use crate::error::bad_word;
 use crate::selector::{Selector, Template};
 use crate::words;
@@ -39,7 +39,12 @@ impl Limits {
     #[new]
     #[pyo3(signature = (*, bytes=0, packets=0, add_secs=0, use_secs=0))]
     fn new(bytes: u64, packets: u64, add_secs: u64, use_secs: u64) -> Self {
-        Self { bytes, packets, add_secs, use_secs }
+        Self {
+            bytes,
+            packets,
+            add_secs,
+            use_secs,
+        }
     }
 
     fn __repr__(&self) -> String {
@@ -89,7 +94,10 @@ impl SaParams {
     #[pyo3(signature = (*, spi, protocol, source, destination, mode="any", reqid=0, encryption=None,
         authentication=None, replay_window=0, esn=false, cycle_sequence=false, soft=None, hard=None,
         encap=None, flags=0, owner=0))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of a Python constructor"
+    )]
     fn new(
         spi: u32,
         protocol: &str,
@@ -97,8 +105,8 @@ impl SaParams {
         destination: Address,
         mode: &str,
         reqid: u32,
-        encryption: Option<(String, Vec<u8>)>,
-        authentication: Option<(String, Vec<u8>)>,
+        encryption: Option<(String, PacketBytes)>,
+        authentication: Option<(String, PacketBytes)>,
         replay_window: u32,
         esn: bool,
         cycle_sequence: bool,
@@ -110,10 +118,16 @@ impl SaParams {
     ) -> PyResult<Self> {
         let (Address(source), Address(destination)) = (source, destination);
         if source.is_ipv4() != destination.is_ipv4() {
-            return Err(PyValueError::new_err("source and destination are of different families"));
+            return Err(PyValueError::new_err(
+                "source and destination are of different families",
+            ));
         }
         let inner = sa::SaParams {
-            id: SaId { spi: Spi(spi), protocol: words::protocol(protocol)?, destination },
+            id: SaId {
+                spi: Spi(spi),
+                protocol: words::protocol(protocol)?,
+                destination,
+            },
             source,
             mode: words::mode(mode)?,
             reqid,
@@ -124,7 +138,10 @@ impl SaParams {
             cycle_sequence,
             soft: soft.unwrap_or_default().into(),
             hard: hard.unwrap_or_default().into(),
-            encap: encap.map(|(source_port, destination_port)| sa::UdpEncap { source_port, destination_port }),
+            encap: encap.map(|(source_port, destination_port)| sa::UdpEncap {
+                source_port,
+                destination_port,
+            }),
             flags,
             owner,
         };
@@ -133,12 +150,21 @@ impl SaParams {
 
     fn __repr__(&self) -> String {
         let id = &self.inner.id;
-        format!("<SaParams {} {} {}-{}>", id.protocol.name(), id.spi, self.inner.source, id.destination)
+        format!(
+            "<SaParams {} {} {}-{}>",
+            id.protocol.name(),
+            id.spi,
+            self.inner.source,
+            id.destination
+        )
     }
 }
 
-fn algorithm_key((name, key): (String, Vec<u8>)) -> AlgorithmKey {
-    AlgorithmKey { name, key: Secret::new(key) }
+fn algorithm_key((name, key): (String, PacketBytes)) -> AlgorithmKey {
+    AlgorithmKey {
+        name,
+        key: Secret::copy_of(key.as_slice()),
+    }
 }
 
 /// What `Engine.spd_add` and `Engine.spd_update` are given: one SPD entry (RFC 4301 §4.4.1).
@@ -156,7 +182,10 @@ impl PolicyParams {
     #[new]
     #[pyo3(signature = (direction, selector, action, templates=Vec::new(), *, priority=0x8000_0000,
         judges_forwarded=false, owner=0, add_secs=0, use_secs=0))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of a Python constructor"
+    )]
     fn new(
         direction: &str,
         selector: &Selector,
@@ -192,4 +221,3 @@ fn policy_action(word: &str, templates: &[Template]) -> PyResult<spd::Action> {
         _ => Err(bad_word("action", word, "bypass, discard, protect")),
     }
 }
-

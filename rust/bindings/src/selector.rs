@@ -34,7 +34,9 @@ pub(crate) enum Addresses {
 impl Addresses {
     fn range(self) -> PyResult<core::AddressRange> {
         match self {
-            Self::Pair((Address(first), Address(last))) if first.is_ipv4() == last.is_ipv4() && first <= last => {
+            Self::Pair((Address(first), Address(last)))
+                if first.is_ipv4() == last.is_ipv4() && first <= last =>
+            {
                 Ok(core::AddressRange { first, last })
             }
             Self::Pair(_) => Err(error::refused(&sallet_core::error::Error::InvalidSelector)),
@@ -45,13 +47,15 @@ impl Addresses {
 
 fn prefix(text: &str) -> PyResult<core::AddressRange> {
     let (address, len) = text.split_once('/').unwrap_or((text, ""));
-    let address: IpAddr =
-        address.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is not an address or a prefix")))?;
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| PyValueError::new_err(format!("{text:?} is not an address or a prefix")))?;
     let full = if address.is_ipv4() { 32 } else { 128 };
     let len: u8 = if len.is_empty() {
         full
     } else {
-        len.parse().map_err(|_| PyValueError::new_err(format!("{text:?} has no valid prefix length")))?
+        len.parse()
+            .map_err(|_| PyValueError::new_err(format!("{text:?} has no valid prefix length")))?
     };
     core::AddressRange::prefix(address, len).map_err(|error| error::refused(&error))
 }
@@ -76,8 +80,14 @@ impl Selector {
             source,
             destination,
             next_layer,
-            source_ports: core::PortRange { first: source_ports.0, last: source_ports.1 },
-            destination_ports: core::PortRange { first: destination_ports.0, last: destination_ports.1 },
+            source_ports: core::PortRange {
+                first: source_ports.0,
+                last: source_ports.1,
+            },
+            destination_ports: core::PortRange {
+                first: destination_ports.0,
+                last: destination_ports.1,
+            },
         };
         Ok(Self { inner })
     }
@@ -121,7 +131,10 @@ impl Selector {
     /// First and last destination port (ICMP: code).
     #[getter]
     fn destination_ports(&self) -> (u16, u16) {
-        (self.inner.destination_ports.first, self.inner.destination_ports.last)
+        (
+            self.inner.destination_ports.first,
+            self.inner.destination_ports.last,
+        )
     }
 
     fn __repr__(&self) -> String {
@@ -129,7 +142,10 @@ impl Selector {
             Some((address, len)) => format!("'{address}/{len}'"),
             None => format!("('{}', '{}')", range.first, range.last),
         };
-        let next_layer = self.inner.next_layer.map_or_else(|| "None".to_owned(), |number| number.to_string());
+        let next_layer = self
+            .inner
+            .next_layer
+            .map_or_else(|| "None".to_owned(), |number| number.to_string());
         format!(
             "Selector({}, {}, {next_layer}, {:?}, {:?})",
             range(&self.inner.source),
@@ -201,7 +217,18 @@ impl Template {
     }
 
     fn __repr__(&self) -> String {
-        let endpoints = self.inner.endpoints.map_or_else(String::new, |(source, destination)| format!("{source}-{destination}"));
-        format!("<Template {}/{}/{endpoints}/{}:{}>", self.protocol(), self.mode(), self.level(), self.inner.reqid)
+        let endpoints = self
+            .inner
+            .endpoints
+            .map_or_else(String::new, |(source, destination)| {
+                format!("{source}-{destination}")
+            });
+        format!(
+            "<Template {}/{}/{endpoints}/{}:{}>",
+            self.protocol(),
+            self.mode(),
+            self.level(),
+            self.inner.reqid
+        )
     }
 }

@@ -4,8 +4,9 @@
 
 use std::net::IpAddr;
 
+use indexmap::IndexMap;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyBytes;
 use sallet_core::crypto::AlgorithmKey;
 use sallet_core::error::DropReason;
 use sallet_core::{engine as core, sa, spd};
@@ -107,7 +108,10 @@ impl SaView {
     /// (source port, destination port) of UDP encapsulation, or None.
     #[getter]
     fn encap(&self) -> Option<(u16, u16)> {
-        self.inner.params.encap.map(|encap| (encap.source_port, encap.destination_port))
+        self.inner
+            .params
+            .encap
+            .map(|encap| (encap.source_port, encap.destination_port))
     }
 
     /// What the caller of `sad_add` said, unread.
@@ -216,7 +220,9 @@ impl PolicyView {
     /// What it covers.
     #[getter]
     fn selector(&self) -> Selector {
-        Selector { inner: self.inner.params.selector }
+        Selector {
+            inner: self.inner.params.selector,
+        }
     }
 
     /// "bypass", "discard" or "protect".
@@ -229,7 +235,9 @@ impl PolicyView {
     #[getter]
     fn templates(&self) -> Vec<Template> {
         match &self.inner.params.action {
-            spd::Action::Protect(templates) => templates.iter().map(|inner| Template { inner: *inner }).collect(),
+            spd::Action::Protect(templates) => {
+                templates.iter().map(|inner| Template { inner: *inner }).collect()
+            }
             spd::Action::Bypass | spd::Action::Discard => Vec::new(),
         }
     }
@@ -301,7 +309,12 @@ impl PolicyView {
     }
 
     fn __repr__(&self) -> String {
-        format!("<PolicyView {} {} {}>", self.id(), self.direction(), self.action())
+        format!(
+            "<PolicyView {} {} {}>",
+            self.id(),
+            self.direction(),
+            self.action()
+        )
     }
 }
 
@@ -321,19 +334,17 @@ impl Stats {
 impl Stats {
     /// Packets dropped, by reason; every reason is there, in the order of the counters.
     #[getter]
-    fn drops<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let drops = PyDict::new(py);
-        for reason in DropReason::ALL {
-            drops.set_item(reason.name(), self.inner.dropped(*reason))?;
-        }
-        Ok(drops)
+    fn drops(&self) -> IndexMap<&'static str, u64> {
+        DropReason::ALL
+            .iter()
+            .map(|reason| (reason.name(), self.inner.dropped(*reason)))
+            .collect()
     }
 
     /// What passed, as name: (packets, bytes).
     #[getter]
-    fn passed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let passed = PyDict::new(py);
-        for (name, count) in [
+    fn passed(&self) -> IndexMap<&'static str, (u64, u64)> {
+        let named = [
             ("outbound_arrived", &self.inner.outbound_arrived),
             ("outbound_protected", &self.inner.outbound_protected),
             ("outbound_bypassed", &self.inner.outbound_bypassed),
@@ -342,10 +353,11 @@ impl Stats {
             ("inbound_delivered", &self.inner.inbound_delivered),
             ("inbound_bypassed", &self.inner.inbound_bypassed),
             ("too_big_answers", &self.inner.too_big_answers),
-        ] {
-            passed.set_item(name, (count.packets, count.bytes))?;
-        }
-        Ok(passed)
+        ];
+        named
+            .into_iter()
+            .map(|(name, count)| (name, (count.packets, count.bytes)))
+            .collect()
     }
 
     /// Events forgotten because nobody took them.
@@ -358,5 +370,8 @@ impl Stats {
 /// Returns the sentence that explains a drop reason, or None for an unknown name.
 #[pyfunction]
 pub(crate) fn explain_drop(name: &str) -> Option<&'static str> {
-    DropReason::ALL.iter().find(|reason| reason.name() == name).map(|reason| reason.explanation().trim())
+    DropReason::ALL
+        .iter()
+        .find(|reason| reason.name() == name)
+        .map(|reason| reason.explanation().trim())
 }

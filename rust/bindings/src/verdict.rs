@@ -27,7 +27,11 @@ impl Verdict {
             core::Verdict::Protect { policy, templates } => ("protect", Some(policy), templates),
             core::Verdict::Malformed => ("malformed", None, Vec::new()),
         };
-        Self { action, policy: policy.map(|id| id.0), templates }
+        Self {
+            action,
+            policy: policy.map(|id| id.0),
+            templates,
+        }
     }
 }
 
@@ -37,7 +41,12 @@ impl Verdict {
     #[getter]
     fn templates(&self) -> Vec<(Template, Option<u32>)> {
         let choice = |choice: &core::TemplateChoice| {
-            (Template { inner: choice.template }, choice.sa.map(|id| id.spi.0))
+            (
+                Template {
+                    inner: choice.template,
+                },
+                choice.sa.map(|id| id.spi.0),
+            )
         };
         self.templates.iter().map(choice).collect()
     }
