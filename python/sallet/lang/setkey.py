@@ -149,8 +149,17 @@ class _Reader:
             if not chunk.closed:
                 raise Complaint(len(tokens), "the statement does not end", "end it with a semicolon")
         except Complaint as complaint:
-            raise_placed(complaint, self.text, self.filename, chunk)
+            raise_placed(_unended(complaint, tokens), self.text, self.filename, chunk)
         return statement
+
+
+def _unended(complaint: Complaint, tokens: list[str]) -> Complaint:
+    """Say of a verb in the middle of a statement that the semicolon before it is missing."""
+    at = complaint.index
+    if 0 < at < len(tokens) and tokens[at] in VERBS:
+        complaint.text = f"`{tokens[at]}' begins a statement, and the one before it does not end"
+        complaint.next_step = "end the statement before it with a semicolon"
+    return complaint
 
 
 def _protocol(cursor: Cursor) -> tuple[int, bool]:

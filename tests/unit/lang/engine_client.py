@@ -1,4 +1,4 @@
-"""A `PfkeyClient` without a socket: messages go through the codec and the handlers to an engine in this process."""
+"""A `PfkeyClient` without a socket: codec, handlers and engine in this process."""
 
 from __future__ import annotations
 

@@ -89,3 +89,16 @@ def test_a_long_line_is_cut_around_the_token() -> None:
 def test_many_statements_on_one_line_take_linear_time() -> None:
     statements = setkey.parse("spdadd 10.0.0.1 10.0.0.2 any -P out none; " * 30_000)
     assert len(statements) == 30_000
+
+
+def test_a_missing_semicolon_is_called_one() -> None:
+    for text in (
+        "flush\nspdflush;",
+        "add ::1 ::2 esp 4096 -E null\nspdflush;",
+        "spdadd ::1 ::2 any -P out none\nflush;",
+    ):
+        with pytest.raises(SetkeyError) as caught:
+            setkey.parse(text)
+        assert "does not end" in caught.value.text
+        assert "semicolon" in caught.value.next_step
+        assert (caught.value.line, caught.value.column) == (2, 1)

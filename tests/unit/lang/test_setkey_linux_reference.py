@@ -1,6 +1,6 @@
-"""What setkey of ipsec-tools 0.9.1 did on Linux 6.1, and what form `linux` does: text, status, dumps, to the byte.
+"""Form `linux` against setkey of ipsec-tools 0.9.1 on Linux 6.1: text, exit status and dumps, to the byte.
 
-Once against a fake that only stores and shows, and once against the engine behind the real codec and handlers.
+Once with a fake that only stores and shows, and once with the engine behind the real codec and handlers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from sallet import _core
 from sallet.cli import setkey as command
 from unit.lang.engine_client import EngineClient

@@ -1,0 +1,9 @@
+"""`python -m tests.golden` (`make golden`): writes the golden files anew; read the difference before you commit."""
+
+from __future__ import annotations
+
+from tests.golden.rendering import regenerate
+
+for name in regenerate():
+    print(f"changed: {name}")
+print("read the difference with `git diff tests/golden` before you commit it")
