@@ -1,7 +1,12 @@
 //! ESP in memory (SPD, SAD, replay window, lifetimes, framing, padding) beside the AEAD alone, same bytes, same run.
 //! No IO may enter; each line printed is JSON: name, packet bytes, nanoseconds per packet (median of the rounds).
 //! Answers to: docs/benchmarks.md; `make bench` runs it.
-#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    missing_docs
+)]
 
 use std::hint::black_box;
 use std::time::Instant as Clock;
@@ -23,7 +28,12 @@ const BATCH: usize = 64;
 const BATCHES: usize = 400;
 
 fn engine(direction: Direction) -> Engine {
-    let engine = Engine::new(Config::default(), [7; 32], Instant::default(), WallClock::default());
+    let engine = Engine::new(
+        Config::default(),
+        [7; 32],
+        Instant::default(),
+        WallClock::default(),
+    );
     let [source, destination] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
     let selector = Selector {
         source: AddressRange::host(source),
@@ -41,15 +51,29 @@ fn engine(direction: Direction) -> Engine {
     };
     let action = Action::Protect(vec![template]);
     let hard = PolicyLimits::default();
-    let policy =
-        PolicyParams { direction, selector, action, priority: 0, judges_forwarded: false, owner: 0, hard };
+    let policy = PolicyParams {
+        direction,
+        selector,
+        action,
+        priority: 0,
+        judges_forwarded: false,
+        owner: 0,
+        hard,
+    };
     engine.spd_add(policy, Instant::default()).unwrap();
     let params = SaParams {
-        id: SaId { spi: Spi(0x1001), protocol: Protocol::Esp, destination },
+        id: SaId {
+            spi: Spi(0x1001),
+            protocol: Protocol::Esp,
+            destination,
+        },
         source,
         mode: Mode::Transport,
         reqid: 0,
-        encryption: Some(AlgorithmKey { name: "aes-gcm-16".to_owned(), key: Secret::from(vec![5; 20]) }),
+        encryption: Some(AlgorithmKey {
+            name: "aes-gcm-16".to_owned(),
+            key: Secret::from(vec![5; 20]),
+        }),
         authentication: None,
         replay_window: 64,
         esn: false,
@@ -113,12 +137,14 @@ fn aead_round(plain: &[u8]) -> (f64, f64) {
         let start = Clock::now();
         for buffer in &mut buffers {
             counter += 1;
-            key.seal_in_place_append_tag(nonce(counter), Aad::from([0; 8]), black_box(buffer)).unwrap();
+            key.seal_in_place_append_tag(nonce(counter), Aad::from([0; 8]), black_box(buffer))
+                .unwrap();
         }
         seal += start.elapsed().as_nanos();
         let start = Clock::now();
         for (buffer, number) in buffers.iter_mut().zip(first + 1..) {
-            key.open_in_place(nonce(number), Aad::from([0; 8]), black_box(buffer)).unwrap();
+            key.open_in_place(nonce(number), Aad::from([0; 8]), black_box(buffer))
+                .unwrap();
         }
         open += start.elapsed().as_nanos();
     }
@@ -151,8 +177,14 @@ fn main() {
         }
         for (name, rounds) in [("esp", esp), ("aead", aead)] {
             let (seal, open): (Vec<f64>, Vec<f64>) = rounds.into_iter().unzip();
-            println!(r#"{{"name":"{name} seal","bytes":{bytes},"ns":{:.1}}}"#, median(seal));
-            println!(r#"{{"name":"{name} open","bytes":{bytes},"ns":{:.1}}}"#, median(open));
+            println!(
+                r#"{{"name":"{name} seal","bytes":{bytes},"ns":{:.1}}}"#,
+                median(seal)
+            );
+            println!(
+                r#"{{"name":"{name} open","bytes":{bytes},"ns":{:.1}}}"#,
+                median(open)
+            );
         }
     }
 }

@@ -16,6 +16,9 @@ mod path;
 mod stats;
 mod timers;
 
+#[cfg(test)]
+mod tests;
+
 pub use batch::{Batch, Dropped, Output, Route, Transmit};
 pub use config::{Config, DefaultLevel, DefaultPolicy, PATH_MTU_MIN, Setting};
 pub use control::SpiRequest;

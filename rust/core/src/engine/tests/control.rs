@@ -1,0 +1,228 @@
+//! Requests: what is added can be seen, updated, found, deleted; what is refused leaves no trace.
+//! No packet may enter beyond what proves a state.
+//! Answers to: RFC 2367 section 3.1, RFC 4301 section 4.4.
+
+use super::*;
+use crate::engine::SpiRequest;
+use crate::error::Error;
+use crate::sa::State;
+
+pub(super) fn request(min: u32, max: u32) -> SpiRequest {
+    SpiRequest {
+        protocol: Protocol::Esp,
+        source: ip(A),
+        destination: ip(B),
+        mode: Mode::Transport,
+        reqid: 5,
+        min,
+        max,
+        owner: 42,
+    }
+}
+
+#[test]
+fn an_sa_can_be_added_seen_and_deleted_once() {
+    let engine = engine();
+    let params = sa(0x1000, A, B, Mode::Transport);
+    let view = engine.sad_add(params.clone(), secs(5)).unwrap();
+    assert_eq!(
+        (view.state, view.created),
+        (State::Mature, WallClock(1_700_000_005))
+    );
+    assert_eq!(engine.sad_add(params.clone(), START), Err(Error::Exists));
+    assert_eq!(engine.sad_lookup(&params.id), Some(view.clone()));
+    assert_eq!(engine.sad_dump(Some(Protocol::Esp)), [view]);
+    assert!(engine.sad_dump(Some(Protocol::Ah)).is_empty());
+    assert_eq!(engine.sad_delete(&params.id, Some(ip(B))), Err(Error::NotFound));
+    assert!(engine.sad_delete(&params.id, Some(ip(A))).is_ok());
+    assert_eq!(engine.sad_delete(&params.id, None), Err(Error::NotFound));
+    assert_eq!(engine.sad_lookup(&params.id), None);
+}
+
+#[test]
+fn a_protocol_without_transform_is_refused_clearly() {
+    let engine = engine();
+    for protocol in [Protocol::Ah, Protocol::IpComp] {
+        let mut params = sa(0x1000, A, B, Mode::Transport);
+        params.id.protocol = protocol;
+        let refused = engine.sad_add(params, START);
+        assert_eq!(
+            refused,
+            Err(Error::UnknownAlgorithm {
+                name: protocol.name().to_owned()
+            })
+        );
+    }
+    assert!(engine.sad_dump(None).is_empty());
+}
+
+//= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.1
+//# GETSPI makes a larval SA with an SPI out of the range asked for
+//= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.2
+//# UPDATE turns a larval SA into a mature one
+#[test]
+fn an_spi_becomes_an_sa() {
+    let engine = engine();
+    let spi = engine.sad_getspi(&request(0x2000, 0x2001), START).unwrap();
+    let larval = engine.sad_dump(None).remove(0);
+    assert_eq!(
+        (larval.state, larval.params.reqid, larval.params.owner),
+        (State::Larval, 5, 42)
+    );
+    engine.sad_getspi(&request(0x2000, 0x2001), START).unwrap();
+    assert_eq!(
+        engine.sad_getspi(&request(0x2000, 0x2001), START),
+        Err(Error::SpiExhausted)
+    );
+    let params = sa(spi.0, A, B, Mode::Transport);
+    assert_eq!(engine.sad_add(params.clone(), START), Err(Error::Exists));
+    assert_eq!(
+        engine.sad_update(params.clone(), START).unwrap().state,
+        State::Mature
+    );
+    assert_eq!(engine.sad_dump(None).len(), 2);
+    assert_eq!(
+        engine.sad_update(sa(0x9999, A, B, Mode::Transport), START),
+        Err(Error::NotFound)
+    );
+    assert_eq!(engine.sad_flush(None), 2);
+}
+
+#[test]
+fn ranges_are_checked_and_default_to_the_configuration() {
+    let engine = engine();
+    for (min, max) in [(300, 299), (0, 300), (255, 300)] {
+        assert_eq!(
+            engine.sad_getspi(&request(min, max), START),
+            Err(Error::OutOfRange { field: "spi_range" })
+        );
+    }
+    let config = engine.config();
+    let spi = engine.sad_getspi(&request(0, 0), START).unwrap();
+    assert!((config.spi_min..=config.spi_max).contains(&spi.0));
+    let mixed = SpiRequest {
+        source: ip(A6),
+        ..request(0, 0)
+    };
+    assert_eq!(engine.sad_getspi(&mixed, START), Err(Error::InvalidSelector));
+}
+
+#[test]
+fn an_update_of_a_living_sa_changes_lifetimes_and_no_key() {
+    let engine = engine();
+    let params = sa(0x1000, A, B, Mode::Transport);
+    engine.sad_add(params.clone(), START).unwrap();
+    let mut longer = params.clone();
+    longer.hard.packets = 77;
+    assert_eq!(
+        engine
+            .sad_update(longer.clone(), START)
+            .unwrap()
+            .params
+            .hard
+            .packets,
+        77
+    );
+    longer.encryption = None;
+    longer.hard.packets = 78;
+    let view = engine.sad_update(longer, START).unwrap();
+    assert_eq!(
+        (view.params.hard.packets, view.params.encryption),
+        (78, params.encryption.clone())
+    );
+    let mut other_key = params.clone();
+    other_key.encryption = Some(AlgorithmKey::new("aes-gcm-16", &[99; 20]));
+    assert_eq!(engine.sad_update(other_key, START), Err(Error::InvalidState));
+    let other_source = SaParams {
+        source: ip("192.0.2.9"),
+        ..params
+    };
+    assert_eq!(engine.sad_update(other_source, START), Err(Error::InvalidState));
+}
+
+#[test]
+fn deleteall_takes_a_pair_and_flush_a_protocol() {
+    let engine = engine();
+    for (spi, source, destination) in [(0x1000, A, B), (0x1001, A, B), (0x1002, B, A), (0x1003, A6, B6)] {
+        engine
+            .sad_add(sa(spi, source, destination, Mode::Any), START)
+            .unwrap();
+    }
+    let gone = engine.sad_delete_pair(Protocol::Esp, ip(A), ip(B));
+    assert_eq!(
+        gone.iter().map(|sa| sa.params.id.spi.0).collect::<Vec<_>>(),
+        [0x1000, 0x1001]
+    );
+    assert_eq!(engine.sad_flush(Some(Protocol::Ah)), 0);
+    assert_eq!(engine.sad_flush(Some(Protocol::Esp)), 2);
+    assert_eq!(engine.sad_flush(None), 0);
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
+//# a changed SPD governs the packets that come afterwards
+#[test]
+fn policies_come_change_and_go() {
+    let engine = engine();
+    let params = policy(Direction::Outbound, A, B, Action::Discard);
+    let view = engine.spd_add(params.clone(), START).unwrap();
+    assert_eq!(engine.spd_add(params.clone(), START), Err(Error::Exists));
+    assert_eq!(
+        refused_outbound(&engine, &datagram(A, B)),
+        DropReason::OutPolicyDiscard
+    );
+    let used = engine.spd_lookup(view.id).unwrap();
+    assert_eq!(
+        (used.packets, used.last_used),
+        (1, Some(WallClock(1_700_000_000)))
+    );
+    engine
+        .spd_update(
+            PolicyParams {
+                action: Action::Bypass,
+                ..params.clone()
+            },
+            START,
+        )
+        .unwrap();
+    assert_eq!(sealed(&engine, &datagram(A, B)), datagram(A, B));
+    assert_eq!(engine.spd_dump().len(), 1);
+    assert!(engine.spd_delete(Direction::Inbound, &params.selector).is_err());
+    assert!(engine.spd_delete(Direction::Outbound, &params.selector).is_ok());
+    assert_eq!(engine.spd_delete_id(view.id), Err(Error::NotFound));
+    engine.spd_add(params, START).unwrap();
+    assert_eq!((engine.spd_flush(), engine.spd_dump().len()), (1, 0));
+}
+
+#[test]
+fn requests_and_packets_come_from_many_threads() {
+    let engine = engine();
+    let templates = require(Mode::Transport, None);
+    engine
+        .spd_add(
+            policy(Direction::Outbound, A, B, Action::Protect(templates)),
+            START,
+        )
+        .unwrap();
+    engine.sad_add(sa(0x1000, A, B, Mode::Transport), START).unwrap();
+    let mut sequences = std::thread::scope(|scope| {
+        let sender = || {
+            let packets = (0..200).map(|_| sealed(&engine, &datagram(A, B))[24..36].to_vec());
+            packets.collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(sender)).collect();
+        for spi in 0x2000..0x2100 {
+            engine.sad_add(sa(spi, B, A, Mode::Transport), START).unwrap();
+            engine
+                .spd_update(policy(Direction::Inbound, B, A, Action::Bypass), START)
+                .unwrap();
+        }
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    sequences.sort();
+    sequences.dedup();
+    assert_eq!(sequences.len(), 800, "sequence number and IV, each pair once");
+    assert_eq!(engine.stats().outbound_protected.packets, 800);
+}
