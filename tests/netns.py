@@ -211,7 +211,7 @@ class DaemonProcess:
         )
         line = _first_line(self.process)
         if "ready" not in line:
-            stop(self.process)
+            self.process.terminate()
             stdout, stderr = self.process.communicate(timeout=10)
             pytest.fail(f"[{namespace.name}] sallet up did not become ready:\n{line}{stdout}{stderr}")
         self.ready_line = line.strip()

@@ -6,6 +6,7 @@ Answers to: `sallet up`; ARCHITECTURE.md section B (the only module that imports
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import signal
@@ -30,6 +31,8 @@ from sallet.sysctl import mib
 if TYPE_CHECKING:
     from sallet.attach.devices import Devices
     from sallet.attach.host import HostAttachment
+
+logger = logging.getLogger(__name__)
 
 Mode = Literal["embedded", "gateway", "host"]
 
@@ -66,6 +69,7 @@ class Daemon:
         self._datapath: _core.Datapath | None = None
         self._selector = selectors.DefaultSelector()
         self._stopping = False
+        self._told_failure = False
         self.warnings: list[str] = []
 
     def run(self, ready: Callable[[str], None]) -> None:
@@ -206,12 +210,20 @@ class Daemon:
         def events(_mask: int) -> None:
             for event in self._engine.take_events():
                 pfkey.engine_event(event)
+            self._check_datapath()
 
         self._selector.register(self._engine.event_fd(), selectors.EVENT_READ, events)
         while not self._stopping:
             for key, mask in self._selector.select(self._engine.poll_timeout()):
                 key.data(mask)
             self._engine.handle_timeout()
+
+    def _check_datapath(self) -> None:
+        """Say once that the datapath has failed; the guard stays, so nothing leaves in clear for it."""
+        failure = self._datapath.failure if self._datapath is not None else None
+        if failure and not self._told_failure:
+            self._told_failure = True
+            logger.error("the datapath has failed, and nothing passes any more: %s", failure)
 
     def _spd_changed(self) -> None:
         """Make the kernel's side agree with the SPD; PF_KEY replies only after this."""
@@ -263,6 +275,7 @@ class Daemon:
                 "udp_port": config.udp_port,
                 "nft_table": config.table,
                 "routing_tables": [attachment.names.mark_table, attachment.names.prefix_table],
+                "datapath_failure": self._datapath.failure if self._datapath is not None else None,
                 "entries_by_address_only": attachment.guard.entries_by_address_only,
                 "exempt": [
                     f"the daemon's own packets (mark {guard.BYPASS_MARK:#x}/{guard.MARK_MASK:#x})",

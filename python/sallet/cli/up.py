@@ -7,6 +7,7 @@ Answers to: `sallet(1)`, up.
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import sys
 from pathlib import Path
@@ -60,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             why=str(error),
             next_step="build it: `pip install .` or `make build` in the source tree",
         )
+    logging.basicConfig(format="sallet: %(levelname)s: %(message)s", level=logging.WARNING)
     daemon = Daemon(
         Options(
             mode=arguments.mode,
