@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from sallet import _core, rundir
 from sallet.attach import guard
 from sallet.attach.guard import BYPASS_MARK, GuardConfig
+from sallet.attach.mtu import Sizes, device_mtu
 from sallet.control import protocol
 from sallet.control.methods import Methods
 from sallet.control.server import ControlServer
@@ -37,10 +39,8 @@ logger = logging.getLogger(__name__)
 Mode = Literal["embedded", "gateway", "host"]
 
 PATH_MTU_DEFAULT = 1500
-OVERHEAD_BYTES_MAX = 40 + 8 + 8 + 16 + 15 + 2 + 32
-"""IPv6 outer header, UDP, ESP header, IV, padding, its two octets, ICV: the most that one tunnel adds."""
-DEVICE_MTU_MIN = 1280
-"""Below this Linux takes IPv6 away from a link (RFC 8200 §5)."""
+MTU_SHARE_OF_TIME = 20
+"""The MTU is looked at again after this many times the time that the last look took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class Daemon:
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._told_failure = False
+        self._path_mtu = PATH_MTU_DEFAULT
+        self._next_mtu_look = 0.0
         self.warnings: list[str] = []
 
     def run(self, ready: Callable[[str], None]) -> None:
@@ -160,13 +162,13 @@ class Daemon:
         options = self._options
         links = machine.smallest_mtu(besides=options.device)
         path_mtu = options.path_mtu or links or PATH_MTU_DEFAULT
-        device_mtu = options.mtu or max(path_mtu - OVERHEAD_BYTES_MAX, DEVICE_MTU_MIN)
+        self._path_mtu = path_mtu
         self._engine.configure("path_mtu", path_mtu)
         settings = self._engine.config()
         return GuardConfig(
             table="named_by_the_attachment",
             device=options.device,
-            device_mtu=device_mtu,
+            device_mtu=options.mtu or self._wanted_mtu(),
             mode="gateway" if options.mode == "gateway" else "host",
             default_policy=settings["default_policy"],
             levels={name: value for name, value in settings.items() if name.endswith("_level")},
@@ -217,6 +219,7 @@ class Daemon:
             for key, mask in self._selector.select(self._engine.poll_timeout()):
                 key.data(mask)
             self._engine.handle_timeout()
+            self._adjust_mtu()
 
     def _check_datapath(self) -> None:
         """Say once that the datapath has failed; the guard stays, so nothing leaves in clear for it."""
@@ -224,6 +227,24 @@ class Daemon:
         if failure and not self._told_failure:
             self._told_failure = True
             logger.error("the datapath has failed, and nothing passes any more: %s", failure)
+
+    def _wanted_mtu(self) -> int:
+        sizes = {row.name: Sizes(row.iv_bytes, row.block_bytes, row.icv_bytes) for row in _core.algorithms()}
+        return device_mtu(self._path_mtu, self._engine.spd_dump(), self._engine.sad_dump(), sizes)
+
+    def _adjust_mtu(self) -> None:
+        """Let the device's MTU follow what the SAs of the moment add; seldom, where there are very many."""
+        now = time.monotonic()
+        if self._attachment is None or self._options.mtu is not None or now < self._next_mtu_look:
+            return
+        wanted = self._wanted_mtu()
+        self._next_mtu_look = time.monotonic() + MTU_SHARE_OF_TIME * (time.monotonic() - now)
+        if wanted == self._attachment.config.device_mtu:
+            return
+        try:
+            self._attachment.set_mtu(wanted, self._engine.spd_dump())
+        except Failure as failure:
+            logger.error("the MTU of the device stays as it was: %s", failure)
 
     def _spd_changed(self) -> None:
         """Make the kernel's side agree with the SPD; PF_KEY replies only after this."""

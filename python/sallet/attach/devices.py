@@ -25,6 +25,9 @@ NFT_SECS = 60.0
 PROTOCOL = 83
 """`rtm_protocol` of our routes and rules (ip(8) shows `proto 83`), so that people see whose they are."""
 
+DUMMY_ADDRESS = "192.0.0.8"
+"""The address that stands for nobody (RFC 7600); in scope host, so no packet is ever sent from it."""
+_SCOPE_HOST = 254
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _INVERT = 0x2  # FIB_RULE_INVERT
 _BLACKHOLE = 6  # RTN_BLACKHOLE
@@ -67,8 +70,16 @@ class Devices:
         index = self._index(name)
         for key, value in (("addr_gen_mode", "1"), ("accept_ra", "0")):
             write_setting(f"net/ipv6/conf/{name}/{key}", value)
+        with _naming(f"address {DUMMY_ADDRESS} of {name}"), _ignoring(errno.EEXIST):
+            # A link without any IPv4 address fails even the loose check of the reverse path.
+            self._netlink.addr("add", index=index, address=DUMMY_ADDRESS, prefixlen=32, scope=_SCOPE_HOST)
         with _naming(f"link {name}"):
             self._netlink.link("set", index=index, mtu=mtu, state="up")
+
+    def set_mtu(self, name: str, mtu: int) -> None:
+        """Change the MTU of a link."""
+        with _naming(f"link {name}"):
+            self._netlink.link("set", index=self._index(name), mtu=mtu)
 
     def smallest_mtu(self, *, besides: str) -> int | None:
         """Give the smallest MTU of the links that are up, loopback and `besides` left out."""

@@ -71,6 +71,11 @@ class HostAttachment:
                 EVERYTHING[family], device=device, table=self.names.mark_table, metric=DEVICE_METRIC
             )
 
+    def set_mtu(self, mtu: int, policies: Sequence[PolicyLike]) -> None:
+        """Change the device's MTU, and the segment size that the guard lets TCP announce."""
+        self._machine.set_mtu(self.config.device, mtu)
+        self.policies_changed(policies, replace(self.config, device_mtu=mtu))
+
     def policies_changed(self, policies: Sequence[PolicyLike], config: GuardConfig | None = None) -> None:
         """Make the kernel's side agree with the SPD; on failure it is as before.
 
