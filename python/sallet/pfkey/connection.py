@@ -65,6 +65,7 @@ class Connection:
         self._held: bytes | None = None
         self._waiting_bytes = 0
         self._dumps = 0
+        self._deaf = False
 
     def attach(self, selector: selectors.BaseSelector) -> None:
         """Let an event loop watch the socket."""
@@ -86,9 +87,14 @@ class Connection:
             self._selector = None
         if self._socket.fileno() >= 0:
             self._socket.close()
-            self._waiting.clear()
-            self._held = None
+            self._forget_waiting()
             self._closed(self)
+
+    def _forget_waiting(self) -> None:
+        self._deaf = True
+        self._waiting.clear()
+        self._held = None
+        self._waiting_bytes = self._dumps = 0
 
     # Reading.
 
@@ -100,6 +106,10 @@ class Connection:
                 size = self._socket.recv_into(_READ_BUFFER)
             except (BlockingIOError, InterruptedError):
                 break
+            except ConnectionResetError:
+                # The program closed without reading its replies; what it asked before still counts.
+                self._forget_waiting()
+                continue
             except OSError:
                 self.close()
                 return
@@ -125,6 +135,8 @@ class Connection:
 
     def reply(self, data: bytes | Iterator[bytes]) -> None:
         """Send an answer to this socket's request; it waits its turn and is never dropped."""
+        if self._deaf:
+            return
         self._waiting.append(data)
         if isinstance(data, bytes):
             self._waiting_bytes += len(data)
@@ -170,8 +182,8 @@ class Connection:
             return False
         except OSError as error:
             if error.errno in _GONE:
-                self._held = None
-                self.close()
+                # Nobody reads any more; the requests that were sent before are still served.
+                self._forget_waiting()
                 return False
             # Too large for the socket, or no memory: this one message is lost, and counted.
             self.told_dropped += 1

@@ -52,9 +52,11 @@ class Program:
 class House:
     """A server on an engine with one socket for each dialect."""
 
-    def __init__(self, directory: Path, spd_changed: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, directory: Path, spd_changed: Callable[[], None] | None = None, clock: str = "system"
+    ) -> None:
         self.directory = directory
-        self.engine = _core.Engine(seed=bytes(32))
+        self.engine = _core.Engine(seed=bytes(32), clock=clock)
         self.server = PfkeyServer(self.engine, spd_changed=spd_changed)
         self.selector = selectors.DefaultSelector()
         for dialect in DIALECTS:
@@ -91,10 +93,10 @@ def make_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
     """Make servers, and close them afterwards."""
     made: list[House] = []
 
-    def make(spd_changed: Callable[[], None] | None = None) -> House:
+    def make(spd_changed: Callable[[], None] | None = None, clock: str = "system") -> House:
         directory = tmp_path / str(len(made))
         directory.mkdir()
-        made.append(House(directory, spd_changed))
+        made.append(House(directory, spd_changed, clock))
         return made[-1]
 
     yield make

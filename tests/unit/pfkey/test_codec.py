@@ -22,25 +22,14 @@ from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.dialects import DIALECTS, Dialect
 from sallet.pfkey.messages import (
     Address,
-    Algorithm,
-    Comb,
-    Extension,
-    Identity,
     Key,
-    Lifetime,
     Message,
-    NatPort,
-    NatType,
-    Opaque,
     Policy,
-    Proposal,
     Replay,
     Request,
     Sa,
-    Sa2,
-    SpiRange,
-    Supported,
 )
+from unit.pfkey.strategies import messages, u8
 
 REFERENCE = Path(__file__).parents[2] / "reference" / "pfkey-linux"
 LINUX, KAME, SALLET = DIALECTS["linux"], DIALECTS["kame"], DIALECTS["sallet"]
@@ -52,17 +41,17 @@ def recorded() -> list[bytes]:
     found: list[bytes] = []
     for path in sorted(REFERENCE.glob("*.json")):
         for step in json.loads(path.read_text())["steps"]:
-            for messages in step["received"].values():
-                found.extend(bytes.fromhex(text) for text in messages)
+            for texts in step["received"].values():
+                found.extend(bytes.fromhex(text) for text in texts)
             if "send_errno" not in step:
                 found.append(bytes.fromhex(step["send"]))
     return found
 
 
 def test_every_recorded_message_is_written_as_it_was_read() -> None:
-    messages = recorded()
-    assert len(messages) > 90
-    for data in messages:
+    found = recorded()
+    assert len(found) > 90
+    for data in found:
         if data[18:22] == bytes((5, 0, 1, 33)):  # source, ICMP, prefix length 33
             with pytest.raises(Malformed):
                 decode(data, LINUX)
@@ -73,78 +62,6 @@ def test_every_recorded_message_is_written_as_it_was_read() -> None:
 
 
 # Any message, any bytes.
-
-u8, u16 = st.integers(0, 255), st.integers(0, 0xFFFF)
-u32, u64 = st.integers(0, 0xFFFFFFFF), st.integers(0, 2**64 - 1)
-lifetimes = st.builds(Lifetime, u32, u64, u64, u64)
-
-
-def addresses(proto: st.SearchStrategy[int] = u8) -> st.SearchStrategy[Address]:
-    return st.builds(Address, st.ip_addresses(v=4), u16, st.integers(0, 32), proto) | st.builds(
-        Address, st.ip_addresses(v=6), u16, st.integers(0, 128), proto
-    )
-
-
-@st.composite
-def keys(draw: st.DrawFn) -> Key:
-    bits = draw(st.integers(0, 2100))
-    size = (bits + 7) // 8
-    return Key(bits, draw(st.binary(min_size=size, max_size=size)))
-
-
-@st.composite
-def requests(draw: st.DrawFn, reqid: st.SearchStrategy[int]) -> Request:
-    ends: tuple[Address, ...] = ()
-    chosen = draw(st.sampled_from((None, (st.ip_addresses(v=4), 32), (st.ip_addresses(v=6), 128))))
-    if chosen is not None:
-        ends = tuple(draw(st.builds(Address, chosen[0], u16, st.just(chosen[1]))) for _ in "sd")
-    return Request(draw(u16), draw(u8), draw(u8), draw(reqid), *ends)
-
-
-def extension(kind: Ext, dialect: Dialect) -> st.SearchStrategy[Extension]:
-    if kind in (Ext.LIFETIME_CURRENT, Ext.LIFETIME_HARD, Ext.LIFETIME_SOFT):
-        return lifetimes
-    if kind in (Ext.ADDRESS_SRC, Ext.ADDRESS_DST, Ext.ADDRESS_PROXY, Ext.X_NAT_T_OAI):
-        return addresses()
-    if kind in (Ext.KEY_AUTH, Ext.KEY_ENCRYPT):
-        return keys()
-    if kind in (Ext.IDENTITY_SRC, Ext.IDENTITY_DST):
-        text = st.text(st.characters(min_codepoint=1, codec="utf-8"))
-        return st.builds(Identity, u16, u64, text)
-    if kind in (Ext.SUPPORTED_AUTH, Ext.SUPPORTED_ENCRYPT):
-        return st.builds(Supported, st.lists(st.builds(Algorithm, u8, u8, u16, u16)).map(tuple))
-    if kind in (Ext.X_NAT_T_SPORT, Ext.X_NAT_T_DPORT):
-        return st.builds(NatPort, u16)
-    wide = dialect.policy_has_priority
-    policy = st.builds(
-        Policy,
-        u16,
-        u8,
-        u32,
-        u32 if wide else st.just(0),
-        st.lists(requests(u32 if wide else u16), max_size=4).map(tuple),
-    )
-    comb = st.builds(Comb, u8, u8, u16, u16, u16, u16, u16, lifetimes, lifetimes)
-    table: dict[Ext, st.SearchStrategy[Extension]] = {
-        Ext.SA: st.builds(Sa, u32, u8, u8, u8, u8, u32),
-        Ext.PROPOSAL: st.builds(Proposal, u8, st.lists(comb, max_size=4).map(tuple)),
-        Ext.SPIRANGE: st.builds(SpiRange, u32, u32),
-        Ext.X_POLICY: policy,
-        Ext.X_SA2: st.builds(Sa2, u8, u32, u32),
-        Ext.X_NAT_T_TYPE: st.builds(NatType, u8),
-        Ext.X_SA_REPLAY: st.builds(Replay, u32),
-    }
-    octets = st.integers(0, 9).flatmap(lambda n: st.binary(min_size=8 * n + 4, max_size=8 * n + 4))
-    return table.get(kind, octets.map(Opaque))
-
-
-@st.composite
-def messages(draw: st.DrawFn) -> tuple[Dialect, Message]:
-    dialect = draw(st.sampled_from(list(DIALECTS.values())))
-    kinds = draw(st.lists(st.sampled_from(list(dialect.extension_numbers)), unique=True, max_size=12))
-    extensions = {kind: draw(extension(kind, dialect)) for kind in kinds}
-    kind = draw(st.sampled_from([kind for kind in Msg if kind]))
-    return dialect, Message(kind, draw(u8), draw(u8), draw(u32), draw(u32), draw(u16), extensions)
 
 
 @given(messages())
