@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, TypeAlias
 
 from sallet import _core
 from sallet.pfkey.constants import MANUAL_REQID_MAX
 
 logger = logging.getLogger(__name__)
+
+_Address: TypeAlias = IPv4Address | IPv6Address
 
 _TURNING_LEVELS: Final = frozenset({"use", "default"})
 """Levels under which the presence of an SA decides whether a packet leaves in clear."""
@@ -122,13 +125,15 @@ class Changes:
         self._sad_changed(None)
         return view
 
-    def sad_delete(self, spi: int, protocol: str, destination: object, source: object) -> _core.SaView:
+    def sad_delete(
+        self, spi: int, protocol: str, destination: _Address, source: _Address | None
+    ) -> _core.SaView:
         """Remove an SA. Raises EngineError, HookFailed; it stays removed where the hook fails."""
         view = self.engine.sad_delete(spi, protocol, destination, source)
         self._sad_changed(None)
         return view
 
-    def sad_delete_pair(self, protocol: str, source: object, destination: object) -> list[_core.SaView]:
+    def sad_delete_pair(self, protocol: str, source: _Address, destination: _Address) -> list[_core.SaView]:
         """Remove the SAs between two addresses. Raises HookFailed; they stay removed where the hook fails."""
         views = self.engine.sad_delete_pair(protocol, source, destination)
         self._sad_changed(None)

@@ -194,7 +194,7 @@ def test_add_tells_everybody_but_no_keys(dialect: str) -> None:
 
 def test_kame_shapes() -> None:
     handlers = serve("kame")
-    limits = {"LIFETIME_HARD": Lifetime(0, 0, 100, 0), "LIFETIME_SOFT": Lifetime(0, 0, 80, 0)}
+    limits: dict[str, Any] = {"LIFETIME_HARD": Lifetime(0, 0, 100, 0), "LIFETIME_SOFT": Lifetime(0, 0, 80, 0)}
     assert names(one(handlers, add(**limits)).extensions) == [
         "SA", "X_SA2", "ADDRESS_SRC", "ADDRESS_DST", "LIFETIME_HARD", "LIFETIME_SOFT",
     ]  # fmt: skip
@@ -241,6 +241,7 @@ def test_sallet_says_what_linux_cannot() -> None:
     assert reply.errno == 0
     assert reply.get(Ext.X_SA_REPLAY) == Replay(4096)
     view = handlers.engine.sad_dump()[0]
+    assert view.encryption is not None
     assert (view.encryption[0], view.replay_window, view.esn) == ("aes-gcm-16", 4096, True)
     assert reply.extensions[Ext.SA] == Sa(0x1001, 255, 1, 0, 20, int(flags))
     chacha = add(0x1002, SA=Sa(0x1002, encrypt=28), KEY_AUTH=None, KEY_ENCRYPT=Key(288, bytes(36)))
@@ -294,16 +295,26 @@ def test_linux_update_takes_lifetimes_and_skips_other_keys() -> None:
     other = add(kind=Msg.UPDATE, KEY_AUTH=Key(256, bytes(32)), LIFETIME_HARD=Lifetime(0, 0, 77, 0))
     assert one(handlers, other).errno == 0
     view = handlers.engine.sad_dump()[0]
+    assert view.authentication is not None
     assert (view.authentication[1], view.hard.add_secs) == (KEY32.data, 77)
 
 
 def test_udp_encapsulation_is_all_or_nothing() -> None:
     handlers = serve("linux")
-    natt = {"X_NAT_T_TYPE": NatType(2), "X_NAT_T_SPORT": NatPort(4500), "X_NAT_T_DPORT": NatPort(4501)}
+    natt: dict[str, Any] = {
+        "X_NAT_T_TYPE": NatType(2),
+        "X_NAT_T_SPORT": NatPort(4500),
+        "X_NAT_T_DPORT": NatPort(4501),
+    }
     reply = one(handlers, add(**natt))
     assert (reply.get(Ext.X_NAT_T_SPORT), reply.get(Ext.X_NAT_T_DPORT)) == (NatPort(4500), NatPort(4501))
     assert handlers.engine.sad_dump()[0].encap == (4500, 4501)
-    for wrong in ({"X_NAT_T_TYPE": NatType(1)}, {"X_NAT_T_SPORT": None}, {"X_NAT_T_DPORT": NatPort(0)}):
+    wrongs: list[dict[str, Any]] = [
+        {"X_NAT_T_TYPE": NatType(1)},
+        {"X_NAT_T_SPORT": None},
+        {"X_NAT_T_DPORT": NatPort(0)},
+    ]
+    for wrong in wrongs:
         assert refused(handlers, add(0x1002, **{**natt, **wrong})) == errno.EINVAL
 
 
@@ -479,6 +490,7 @@ def test_an_acquire_says_who_asks_and_what_would_do() -> None:
     packet = _core.udp_packet("10.0.1.1", "10.1.0.1", 1, 2, b"x")
     handlers.engine.outbound(packet)
     (event,) = handlers.engine.take_events()
+    assert isinstance(event, _core.AcquireEvent)
     for dialect in DIALECTS:
         speaking = Handlers(handlers.engine, dialect, handlers.changes)
         told = speaking.event(event)
@@ -497,10 +509,10 @@ def test_an_acquire_says_who_asks_and_what_would_do() -> None:
 def test_an_expire_tells_the_lifetime_that_fired_and_no_keys() -> None:
     handlers = serve("sallet")
     handlers.handle(add(LIFETIME_SOFT=Lifetime(0, 0, 10, 0), LIFETIME_HARD=Lifetime(0, 0, 20, 0)))
-    fired = []
+    fired: list[_core.ExpireEvent] = []
     for _ in range(2):
         handlers.engine.advance(11)
-        fired += handlers.engine.take_events()
+        fired += [event for event in handlers.engine.take_events() if isinstance(event, _core.ExpireEvent)]
     assert [event.hard for event in fired] == [False, True]
     for dialect in DIALECTS:
         speaking = Handlers(handlers.engine, dialect, handlers.changes)
