@@ -1,4 +1,4 @@
-"""`python -m tests.golden` (`make golden`): writes the golden files anew; read the difference before you commit."""
+"""`python -m tests.golden` (`make golden`): writes the golden files anew; read the difference afterwards."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Renders what a text in one of our languages means and what is wrong with it.
 
-No comparison enters. A case is `NAME.in`; `NAME.ok` has its messages, `NAME.err` its diagnostics, form by form.
+No comparison enters. A case is `NAME.in`; `NAME.ok` has its messages, `NAME.err` its diagnostics.
 """
 
 from __future__ import annotations

@@ -31,6 +31,14 @@ def hosts(cursor: Cursor) -> tuple[IpAddress, ...]:
     `Complaint` where no address stands or no host of that name is found.
     """
     word = cursor.take()
+    address = numeric(word)
+    if address is not None and "%" not in word:
+        return (address,)
+    return _named_hosts(cursor, word)
+
+
+def _named_hosts(cursor: Cursor, word: str) -> tuple[IpAddress, ...]:
+    """Read a host that is not just a number: flags before it, a name, or an offence."""
     flags = ""
     while word[:1] == "-" and _FAMILY_FLAGS.fullmatch(word):
         flags += word[1:]
@@ -122,9 +130,16 @@ def port(cursor: Cursor) -> int:
     return number
 
 
+def share_family(sources: tuple[IpAddress, ...], destinations: tuple[IpAddress, ...]) -> bool:
+    """Say whether some source and some destination are of one IP version."""
+    if sources[0].version == destinations[0].version:
+        return True
+    return not {one.version for one in sources}.isdisjoint(other.version for other in destinations)
+
+
 def same_family(cursor: Cursor, source: Range, destination: Range) -> None:
     """Refuse a selector whose two sides share no family."""
-    if not any(one.version == other.version for one in source.addresses for other in destination.addresses):
+    if not share_family(source.addresses, destination.addresses):
         raise Complaint(
             cursor.at - 1,
             "source and destination are of different families",

@@ -29,13 +29,19 @@ class Cursor:
 
     def peek(self) -> str:
         """Return the next token, or nothing at the end."""
-        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+        try:
+            return self.tokens[self.at]
+        except IndexError:
+            return ""
 
     def take(self) -> str:
         """Return the next token and step over it; at the end, nothing."""
         at = self.at
         self.at = at + 1
-        return self.tokens[at] if at < len(self.tokens) else ""
+        try:
+            return self.tokens[at]
+        except IndexError:
+            return ""
 
     def at_number(self) -> bool:
         """Say whether a number stands next."""

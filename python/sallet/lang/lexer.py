@@ -123,7 +123,10 @@ def chunks(text: str) -> Iterator[Chunk]:
             line_start = text.rfind("\n", position, start) + 1
         if start >= size:
             return
-        end = _end(_CHUNK, text, start)
+        end = text.find(";", start)
+        if end < 0 or text.find("#", start, end) >= 0 or text.find('"', start, end) >= 0:
+            # Only then can the next semicolon be part of a comment or of a key.
+            end = _end(_CHUNK, text, start)
         if end < size and text[end] == '"':
             newline = text.find("\n", end)
             end = size if newline < 0 else newline

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from sallet.lang import addresses, algorithms
+from sallet.lang import addresses, algorithms, extensions
 from sallet.lang.cursor import Cursor
 from sallet.lang.forms import FORMS, Form
 from sallet.lang.lexer import Chunk, Complaint, SetkeyError, chunks, raise_placed
@@ -17,7 +17,6 @@ from sallet.lang.policy_string import DIRECTIONS, parse_tokens
 from sallet.lang.setkey_messages import plan, remarks, to_messages
 from sallet.lang.statements import (
     AddSa,
-    Extensions,
     Names,
     NameSa,
     NoNames,
@@ -26,7 +25,7 @@ from sallet.lang.statements import (
     Statement,
     Whole,
 )
-from sallet.pfkey.constants import IpsecDirection, IpsecMode, IpsecPolicyType, SadbSatype
+from sallet.pfkey.constants import IpsecDirection, IpsecPolicyType, SadbSatype
 
 __all__ = ["check", "parse", "plan", "remarks", "statements", "to_messages"]
 
@@ -38,21 +37,7 @@ _SATYPES: Final = {
     "esp-udp": SadbSatype.ESP,
 }
 _OLD: Final = {"esp-old": "RFC 1827", "ah-old": "RFC 1826"}
-_MODES: Final = {"transport": IpsecMode.TRANSPORT, "tunnel": IpsecMode.TUNNEL, "any": IpsecMode.ANY}
-_PADDINGS: Final = ("seq-pad", "random-pad", "zero-pad")
-_ELSEWHERE: Final = {
-    "-ctx": "security contexts belong to SELinux, which asks the kernel and not this daemon",
-    "-esp_frag": "fragmenting before ESP-in-UDP is not provided",
-    "-hwif": "there is no hardware to offload to",
-    "-natt": "this spelling is FreeBSD's",
-    "tagged": "packet tags belong to the BSD packet filters",
-}
-_ELSEWHERE_NEXT: Final = {
-    "-natt": "write add SOURCE[port] DESTINATION[port] esp-udp ...",
-    "-esp_frag": "remove it; lower the MTU of the route instead",
-}
 _RESERVED_SPIS: Final = 255
-_OPTION_END: Final = frozenset({"-E", "-A", "-C"})
 
 
 def parse(
@@ -181,7 +166,7 @@ def _pair(cursor: Cursor) -> tuple[addresses.Endpoint, addresses.Endpoint]:
     """Read the two addresses of an association."""
     source = addresses.endpoint(cursor)
     destination = addresses.endpoint(cursor)
-    if not any(one.version == other.version for one in source[0] for other in destination[0]):
+    if not addresses.share_family(source[0], destination[0]):
         raise Complaint(
             cursor.at - 1,
             "source and destination are of different families",
@@ -215,7 +200,7 @@ def _add(cursor: Cursor) -> Statement:
             cursor.at - 1, "only an SA inside UDP has ports", "write esp-udp, or remove the ports"
         )
     spi = _spi(cursor, satype)
-    extensions = _extensions(cursor)
+    words = extensions.read(cursor)
     statement = AddSa(
         cursor.place,
         satype,
@@ -223,7 +208,7 @@ def _add(cursor: Cursor) -> Statement:
         destination[0],
         ports,
         spi,
-        extensions,
+        words,
         encapsulated=encapsulated,
         original=original,
     )
@@ -239,7 +224,7 @@ def _name_sa(cursor: Cursor) -> Statement:
     spi = 0 if verb == "deleteall" else cursor.number("an SPI", 0xFFFFFFFF)
     remark = "WARNING: mode is obsolete." if cursor.peek()[:1] == "-" else ""
     if remark:
-        _extensions(cursor)
+        extensions.read(cursor)
     return NameSa(cursor.place, verb, satype, source[0], destination[0], spi, remark)
 
 
@@ -267,13 +252,13 @@ def _policy(cursor: Cursor) -> Statement:
     if verb == "spdupdate" and not cursor.form.ipsec_tools:
         raise Complaint(0, "this is no verb of setkey", "write spdadd")
     if cursor.peek() == "tagged":
-        _refuse_elsewhere(cursor)
+        extensions.refuse_elsewhere(cursor)
     source = addresses.network(cursor)
     destination = addresses.network(cursor)
     addresses.same_family(cursor, source, destination)
     upper = addresses.upper(cursor, source, destination)
-    if cursor.peek() in _ELSEWHERE:
-        _refuse_elsewhere(cursor)
+    if cursor.peek() in extensions.ELSEWHERE:
+        extensions.refuse_elsewhere(cursor)
     if cursor.take() != "-P":
         raise Complaint(
             cursor.at - 1, "-P and the policy follow the protocol", "write -P in, -P out or -P fwd"
@@ -310,99 +295,6 @@ def _installable(cursor: Cursor, start: int, action: int, has_requests: bool) ->
             len(cursor.tokens), "ipsec asks for at least one rule", "write for example esp/transport//require"
         )
 
-
-def _refuse_elsewhere(cursor: Cursor) -> None:
-    """Refuse a word of the grammar whose meaning lives in another system."""
-    word = cursor.peek()
-    raise Complaint(cursor.at, _ELSEWHERE[word], _ELSEWHERE_NEXT.get(word, "remove it"))
-
-
-def _extensions(cursor: Cursor) -> Extensions:
-    """Read the optional words of an association."""
-    found = Extensions()
-    while (word := cursor.peek())[:1] == "-" and word not in _OPTION_END:
-        reader = EXTENSIONS.get(word)
-        if reader is None:
-            if word in _ELSEWHERE:
-                _refuse_elsewhere(cursor)
-            raise Complaint(
-                cursor.at, f"`{word}' is no word of add", "they are -m -u -r -f -lh -ls -bh -bs -esn"
-            )
-        cursor.at += 1
-        reader(cursor, found)
-    return found
-
-
-def _mode(cursor: Cursor, found: Extensions) -> None:
-    mode = _MODES.get(cursor.take())
-    if mode is None:
-        raise Complaint(cursor.at - 1, "the mode of an SA is transport, tunnel or any", "write -m transport")
-    found.mode = mode
-
-
-def _reqid(cursor: Cursor, found: Extensions) -> None:
-    found.reqid = cursor.number("a request id", 0xFFFFFFFF)
-
-
-def _replay(cursor: Cursor, found: Extensions) -> None:
-    found.replay = cursor.number("the size of a replay window", cursor.form.window_max)
-
-
-def _hard_secs(cursor: Cursor, found: Extensions) -> None:
-    found.hard_secs = cursor.number("a lifetime in seconds", 0xFFFFFFFFFFFFFFFF)
-
-
-def _soft_secs(cursor: Cursor, found: Extensions) -> None:
-    found.soft_secs = cursor.number("a lifetime in seconds", 0xFFFFFFFFFFFFFFFF)
-
-
-def _hard_bytes(cursor: Cursor, found: Extensions) -> None:
-    _only_ipsec_tools(cursor)
-    found.hard_bytes = cursor.number("a lifetime in bytes", 0xFFFFFFFFFFFFFFFF)
-
-
-def _soft_bytes(cursor: Cursor, found: Extensions) -> None:
-    _only_ipsec_tools(cursor)
-    found.soft_bytes = cursor.number("a lifetime in bytes", 0xFFFFFFFFFFFFFFFF)
-
-
-def _flag(cursor: Cursor, found: Extensions) -> None:
-    word = cursor.take()
-    if word == "nocyclic-seq":
-        found.cyclic = False
-    elif word == "cyclic-seq":
-        found.cyclic = True
-    elif word in _PADDINGS:
-        found.padding = word
-    else:
-        raise Complaint(
-            cursor.at - 1, "-f takes seq-pad, random-pad, zero-pad, nocyclic-seq or cyclic-seq", "remove -f"
-        )
-
-
-def _esn(cursor: Cursor, found: Extensions) -> None:
-    if not cursor.form.strict_keys:
-        raise Complaint(cursor.at - 1, "this form has no extended sequence numbers", "use --form sallet")
-    found.esn = True
-
-
-def _only_ipsec_tools(cursor: Cursor) -> None:
-    """Refuse a word that KAME's setkey does not have."""
-    if not cursor.form.ipsec_tools:
-        raise Complaint(cursor.at - 1, "this form has no lifetimes in bytes", "use -lh and -ls")
-
-
-EXTENSIONS: Final[dict[str, Callable[[Cursor, Extensions], None]]] = {
-    "-m": _mode,
-    "-u": _reqid,
-    "-r": _replay,
-    "-lh": _hard_secs,
-    "-ls": _soft_secs,
-    "-bh": _hard_bytes,
-    "-bs": _soft_bytes,
-    "-f": _flag,
-    "-esn": _esn,
-}
 
 VERBS: Final[dict[str, Callable[[Cursor], Statement]]] = {
     "add": _add,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sallet.lang import dump, lexer, policy_string, setkey
+from sallet.lang import dump, extensions, lexer, policy_string, setkey
 from sallet.lang.forms import FORMS
 from sallet.lang.lexer import SetkeyError
 
 _WORDS = [
     *setkey.VERBS,
-    *setkey.EXTENSIONS,
+    *extensions.EXTENSIONS,
     *["esp", "ah", "ipcomp", "tcp", "esp-udp", "esp-old", "any", "icmp6", "gre", "udp", "tagged", "-P"],
     *["-E", "-A", "-C", "-R", "aes-cbc", "null", "aes-gcm-16", "hmac-sha1", "deflate", "-4", "-n", "-46n"],
     *["in", "out", "fwd", "ipsec", "none", "discard", "prio", "high", "def", "+", "-", "+1", "unique:3"],
