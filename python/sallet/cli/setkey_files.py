@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sallet.cli import diagnostics
+from sallet.cli.interrupts import HeldBack
 from sallet.cli.setkey import HostNames, Options, dump_text, is_dead, traced
 from sallet.cli.setkey_report import Reporter
 from sallet.failure import Failure
@@ -163,16 +164,28 @@ class _Transaction:
         """Send the orders; at the first refusal take back what was done."""
         ledger = self._ledger(planned, client)
         sender = _Sender(self._options, client)
-        for batch in batches(planned):
-            refused = self._settle(batch, sender.send(batch), ledger)
-            if bar is not None:
-                bar.advance(len(batch))
-            if refused and not self._options.keep_going:
-                return self._take_back(ledger, client)
+        with HeldBack() as interrupt:
+            for batch in batches(planned):
+                refused = self._settle(batch, sender.send(batch), ledger)
+                if bar is not None:
+                    bar.advance(len(batch))
+                if interrupt.arrived is not None:
+                    self._reporter.interrupted(interrupt.arrived)
+                    self._stop(ledger, client)
+                    return 128 + interrupt.arrived
+                if refused and not self._options.keep_going:
+                    return self._take_back(ledger, client)
         if not self._refused:
             return diagnostics.OK
         self._reporter.went_on(self._refused, self._done)
         return diagnostics.PARTLY_APPLIED if self._done else diagnostics.FAILED
+
+    def _stop(self, ledger: Ledger, client: PfkeyClient) -> None:
+        """Take back an interrupted run, unless what is done is wanted as it is."""
+        if self._options.keep_going:
+            self._reporter.went_on(self._refused, self._done)
+        else:
+            self._take_back(ledger, client)
 
     def _ledger(self, planned: list[Order], client: PfkeyClient) -> Ledger:
         """Look at what stands now, as far as the file removes or changes any of it."""

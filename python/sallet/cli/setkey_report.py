@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from typing import Final
 
@@ -112,6 +113,11 @@ class Reporter:
         """Close the report of a file that was not even begun."""
         count = "1 error" if errors == 1 else f"{errors} errors"
         _print(sys.stderr, f"sallet setkey: {self._filename}: {count}; nothing was sent")
+
+    def interrupted(self, number: int) -> None:
+        """Say that the run stops because of a signal."""
+        name = signal.Signals(number).name
+        _print(sys.stderr, f"sallet setkey: {self._filename}: stopped by {name}")
 
     def taken_back(self, done: int, losses: list[str]) -> None:
         """Close the report of a file that was taken back."""

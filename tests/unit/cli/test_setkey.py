@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from sallet.cli import setkey_files
 from sallet.lang import setkey as language
 from sallet.pfkey.constants import SadbExtType as E
 from sallet.pfkey.constants import SadbMsgType
-from sallet.pfkey.messages import Lifetime
+from sallet.pfkey.messages import Lifetime, Message
 from unit.lang.engine_client import EngineClient
 from unit.lang.fake_daemon import FakeDaemon, snapshot
 
@@ -296,6 +297,23 @@ def test_many_statements_go_out_in_batches_in_their_order(tool: Tool) -> None:
     assert sizes == [256, 256, 256, 256, 1, 1]
     kinds = [message.type for message in tool.daemon.seen]
     assert kinds == [SadbMsgType.ADD] * 0x400 + [SadbMsgType.DUMP, SadbMsgType.ADD]
+
+
+def test_an_interrupt_takes_back_what_was_done(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    sending = tool.daemon.pipeline
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(messages: list[Message]) -> list[Message]:
+        if len(tool.daemon.sas) == 256:
+            signal.raise_signal(signal.SIGINT)
+        return sending(messages)
+
+    monkeypatch.setattr(tool.daemon, "pipeline", interrupted)
+    assert tool.file("".join(SA % spi for spi in range(0x1000, 0x1400))) == 130
+    assert not tool.daemon.sas
+    assert "stopped by SIGINT" in tool.err
+    assert "all 512 changes made so far were taken back" in tool.err
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_long_file_has_a_progress_bar_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
