@@ -101,7 +101,7 @@ def test_an_expiry_is_told_and_the_host_follows(make_house: Callable[..., Any]) 
     program = house.connect("sallet")
     program.ask(Message(Msg.REGISTER, ESP))
     use = Policy(2, 2, requests=(Request(50, 1, 1),))
-    sides = {
+    sides: dict[Ext, Extension] = {
         Ext.ADDRESS_SRC: A,
         Ext.ADDRESS_DST: B,
         Ext.X_POLICY: use,
