@@ -23,7 +23,7 @@ from sallet.pfkey.connection import REPLIES_WAITING_MAX, TOLD_BYTES_MAX
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.dialects import DIALECTS
-from sallet.pfkey.messages import Address, Key, Lifetime, Message, Policy, Request, Sa
+from sallet.pfkey.messages import Address, Extension, Key, Lifetime, Message, Policy, Request, Sa
 from sallet.pfkey.server import PfkeyServer
 
 ESP = 3
