@@ -1,6 +1,9 @@
-//! Counts allocations while ESP seals and opens: there must be none per packet.
+//! Counts allocations while ESP, and the engine around it, seals and opens: there must be none per packet.
 //! Nothing but this one question may enter: the counting allocator slows everything else.
 //! Answers to: ARCHITECTURE.md D3 (no allocation per packet).
+
+#[path = "no_allocation/engine.rs"]
+mod engine;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

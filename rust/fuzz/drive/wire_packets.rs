@@ -1,7 +1,10 @@
 //! What must hold for any bytes in the wire room; driven by libFuzzer and, over the corpus, by `cargo test`.
 //! No fuzzing library may enter: `rust/core/tests/corpus.rs` includes this file on a stable compiler.
 //! Answers to: docs of `sallet_core::wire` (no panic), RFC 4301 section 4.4.1.1, RFC 1122 section 3.2.2.
-#![allow(clippy::expect_used, reason = "a broken expectation is what the fuzzer looks for")]
+#![allow(
+    clippy::expect_used,
+    reason = "a broken expectation is what the fuzzer looks for"
+)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -133,7 +133,7 @@ mod tests {
         let mut batch = Batch::with_capacity(4);
         batch.push(PacketBuf::from_packet(b"x"));
         assert_eq!(batch.drain().count(), 1);
-        assert!(batch.is_empty() && batch.len() == 0);
+        assert!(batch.is_empty());
         assert!(batch.packets.capacity() >= 4);
     }
 

@@ -182,23 +182,25 @@ pub fn policies(flow: &Flow, side: usize) -> Vec<PolicyParams> {
     ]
 }
 
-/// (cipher, key bytes, MAC, key bytes)
-const SUITES: [(&str, usize, Option<(&str, usize)>); 10] = [
-    ("aes-gcm-16", 20, None),
-    ("aes-gcm-16", 28, None),
-    ("aes-gcm-16", 36, None),
-    ("chacha20-poly1305", 36, None),
-    ("aes-cbc", 16, Some(("hmac-sha2-256-128", 32))),
-    ("aes-cbc", 24, Some(("hmac-sha1-96", 20))),
-    ("aes-cbc", 32, Some(("hmac-sha2-512-256", 64))),
-    ("aes-ctr", 20, Some(("hmac-sha2-384-192", 48))),
-    ("aes-ctr", 28, Some(("hmac-sha2-256-96", 32))),
-    ("aes-ctr", 36, Some(("hmac-sha1-96", 20))),
+/// The name of an algorithm and the length of its key.
+type Keyed = (&'static str, usize);
+
+const SUITES: [(Keyed, Option<Keyed>); 10] = [
+    (("aes-gcm-16", 20), None),
+    (("aes-gcm-16", 28), None),
+    (("aes-gcm-16", 36), None),
+    (("chacha20-poly1305", 36), None),
+    (("aes-cbc", 16), Some(("hmac-sha2-256-128", 32))),
+    (("aes-cbc", 24), Some(("hmac-sha1-96", 20))),
+    (("aes-cbc", 32), Some(("hmac-sha2-512-256", 64))),
+    (("aes-ctr", 20), Some(("hmac-sha2-384-192", 48))),
+    (("aes-ctr", 28), Some(("hmac-sha2-256-96", 32))),
+    (("aes-ctr", 36), Some(("hmac-sha1-96", 20))),
 ];
 
 /// An SA for one layer of a flow with a fresh suite, key, window and lifetime.
 pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
-    let (cipher, key_bytes, mac) = SUITES[rng.below(SUITES.len())];
+    let ((cipher, key_bytes), mac) = SUITES[rng.below(SUITES.len())];
     let packets = 200 + rng.below(1500) as u64;
     let hard = Limits {
         packets,

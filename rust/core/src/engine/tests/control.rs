@@ -192,37 +192,3 @@ fn policies_come_change_and_go() {
     engine.spd_add(params, START).unwrap();
     assert_eq!((engine.spd_flush(), engine.spd_dump().len()), (1, 0));
 }
-
-#[test]
-fn requests_and_packets_come_from_many_threads() {
-    let engine = engine();
-    let templates = require(Mode::Transport, None);
-    engine
-        .spd_add(
-            policy(Direction::Outbound, A, B, Action::Protect(templates)),
-            START,
-        )
-        .unwrap();
-    engine.sad_add(sa(0x1000, A, B, Mode::Transport), START).unwrap();
-    let mut sequences = std::thread::scope(|scope| {
-        let sender = || {
-            let packets = (0..200).map(|_| sealed(&engine, &datagram(A, B))[24..36].to_vec());
-            packets.collect::<Vec<_>>()
-        };
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(sender)).collect();
-        for spi in 0x2000..0x2100 {
-            engine.sad_add(sa(spi, B, A, Mode::Transport), START).unwrap();
-            engine
-                .spd_update(policy(Direction::Inbound, B, A, Action::Bypass), START)
-                .unwrap();
-        }
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect::<Vec<_>>()
-    });
-    sequences.sort();
-    sequences.dedup();
-    assert_eq!(sequences.len(), 800, "sequence number and IV, each pair once");
-    assert_eq!(engine.stats().outbound_protected.packets, 800);
-}
