@@ -173,6 +173,7 @@ impl Pass<'_> {
         summary: &Summary,
     ) -> Result<(), DropReason> {
         let params = association.params();
+        self.tick(association);
         if !association.usable_inbound() {
             return Err(DropReason::InExpired);
         }

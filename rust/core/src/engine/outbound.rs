@@ -210,6 +210,7 @@ impl Pass<'_> {
         let association = &link.association;
         let params = association.params();
         let esp = association.esp().ok_or(DropReason::OutNoSa)?;
+        self.tick(association);
         if !association.usable_outbound() {
             return Err(DropReason::OutExpired);
         }

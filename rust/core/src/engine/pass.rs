@@ -95,11 +95,20 @@ impl<'a> Pass<'a> {
         self.out.dropped.push(Dropped { packet, reason });
     }
 
-    /// Counts a packet's bytes on an SA and remembers if that ended a lifetime.
-    pub(super) fn account(&mut self, association: &Arc<Association>, bytes: usize) {
-        if let Some(expiry) = association.account(bytes as u64, self.now) {
+    /// Ends lifetimes that time ended, so that no packet passes after them even if no timer ran.
+    pub(super) fn tick(&mut self, association: &Arc<Association>) {
+        self.remember(association, association.tick(self.now));
+    }
+
+    fn remember(&mut self, association: &Arc<Association>, expiry: Option<Expiry>) {
+        if let Some(expiry) = expiry {
             self.expired.push((Arc::clone(association), expiry));
         }
+    }
+
+    /// Counts a packet's bytes on an SA and remembers if that ended a lifetime.
+    pub(super) fn account(&mut self, association: &Arc<Association>, bytes: usize) {
+        self.remember(association, association.account(bytes as u64, self.now));
         let params = association.params();
         if params.soft.use_secs != 0 || params.hard.use_secs != 0 {
             // The first packet starts this clock.

@@ -4,6 +4,7 @@
 
 use super::Engine;
 use super::event::Event;
+use crate::error::Error;
 use crate::sa::{Association, Expiry};
 use crate::time::Instant;
 use core::sync::atomic::Ordering;
@@ -58,7 +59,18 @@ impl Engine {
 
     fn expire_policies(&self, now: Instant) {
         for policy in self.spd.load().expired(now) {
-            if self.spd_change(|spd| spd.remove_id(policy.id())).is_ok() {
+            let ended = self.spd_change(|spd| {
+                // An update may have taken its place since.
+                let there = spd
+                    .by_id(policy.id())
+                    .is_some_and(|there| Arc::ptr_eq(there, &policy));
+                if there {
+                    spd.remove_id(policy.id())
+                } else {
+                    Err(Error::NotFound)
+                }
+            });
+            if ended.is_ok() {
                 let limit = self.config.load().event_limit;
                 self.events.lock().push(
                     Event::PolicyExpire {

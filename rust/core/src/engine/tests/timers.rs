@@ -59,9 +59,39 @@ fn a_dying_sa_still_serves() {
         .spd_add(policy(Direction::Outbound, A, B, action), START)
         .unwrap();
     assert_eq!(outbound(&engine, &datagram(A, B), secs(9)).transmit.len(), 1);
-    // Its hard end comes with the packet that meets it, timer or not.
-    assert_eq!(outbound(&engine, &datagram(A, B), secs(10)).transmit.len(), 1);
-    assert_eq!(outbound(&engine, &datagram(A, B), secs(10)).transmit.len(), 0);
+    // No timer ran, and yet nothing passes after the hard end.
+    assert_eq!(
+        outbound(&engine, &datagram(A, B), secs(10)).dropped[0].reason,
+        DropReason::OutExpired
+    );
+    assert_eq!(
+        outbound(&engine, &datagram(A, B), secs(10)).dropped[0].reason,
+        DropReason::OutNoSa
+    );
+}
+
+#[test]
+fn nothing_is_opened_after_the_hard_end() {
+    let (sender, receiver) = (engine(), engine());
+    let mut params = sa(0x1000, A, B, Mode::Transport);
+    connect(&sender, &receiver, &[], (A, B), &require(Mode::Transport, None));
+    sender.sad_add(params.clone(), START).unwrap();
+    params.hard.add_secs = 10;
+    receiver.sad_add(params, START).unwrap();
+    let wire = sealed(&sender, &datagram(A, B));
+    assert_eq!(
+        inbound(&receiver, &wire, secs(10)).dropped[0].reason,
+        DropReason::InExpired
+    );
+    assert_eq!(
+        inbound(&receiver, &wire, secs(10)).dropped[0].reason,
+        DropReason::InNoSa
+    );
+    assert!(matches!(
+        receiver.poll_event(),
+        Some(Event::Expire { hard: true, .. })
+    ));
+    assert!(!receiver.has_events());
 }
 
 #[test]
