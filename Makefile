@@ -75,7 +75,7 @@ stubs-check: $(VENV)/.built ## the committed stubs are the generated ones and ag
 
 .PHONY: golden
 golden: build ## regenerate tests/golden/*.ok|.err; review the diff
-	$(PYTHON) -m tests.golden
+	PYTHONPATH=tests $(PYTHON) -m golden
 
 .PHONY: vectors
 vectors: ## the published vectors alone

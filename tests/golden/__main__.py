@@ -1,8 +1,8 @@
-"""`python -m tests.golden` (`make golden`): writes the golden files anew; read the difference afterwards."""
+"""`python -m golden` (`make golden`): writes the golden files anew; read the difference afterwards."""
 
 from __future__ import annotations
 
-from tests.golden.rendering import regenerate
+from golden.rendering import regenerate
 
 for name in regenerate():
     print(f"changed: {name}")

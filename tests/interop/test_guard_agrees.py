@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from netns import Lab, environment, need, stop
 
 SPDS = int(os.environ.get("SALLET_GUARD_SPDS", "2000"))

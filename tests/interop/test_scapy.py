@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
 import sallet
 from interop import capabilities  # noqa: F401 (declares them)
 from netns import missing, need

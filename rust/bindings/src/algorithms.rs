@@ -44,19 +44,19 @@ impl Algorithm {
     /// Length of the IV in each packet, in bytes.
     #[getter]
     fn iv_bytes(&self) -> usize {
-        self.row.iv_bytes.into()
+        self.row.iv_bytes
     }
 
     /// Block size, in bytes.
     #[getter]
     fn block_bytes(&self) -> usize {
-        self.row.block_bytes.into()
+        self.row.block_bytes
     }
 
     /// Length of the ICV in each packet, in bytes.
     #[getter]
     fn icv_bytes(&self) -> usize {
-        self.row.icv_bytes.into()
+        self.row.icv_bytes
     }
 
     /// Whether it should not be used for anything new.

@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from sallet import _core
 from sallet.cli import setkey as command
 from sallet.cli import setkey_files
 from sallet.lang import setkey as language
 from sallet.pfkey.constants import SadbExtType as E
 from sallet.pfkey.constants import SadbMsgType
-from sallet.pfkey.messages import Lifetime, Message
+from sallet.pfkey.messages import Lifetime, Message, Sa
 from unit.lang.engine_client import EngineClient
 from unit.lang.fake_daemon import FakeDaemon, snapshot
 
@@ -244,7 +245,8 @@ def test_dead_sas_show_with_a(tool: Tool) -> None:
     tool.file(SA % 0x1001)
     for key, message in tool.daemon.sas.items():
         sa = message.get(E.SA)
-        dead = replace(sa, state=3)  # type: ignore[type-var]
+        assert isinstance(sa, Sa)
+        dead = replace(sa, state=3)
         tool.daemon.sas[key] = replace(message, extensions={**message.extensions, E.SA: dead})
     assert tool("-D") == 0
     assert tool.out == "No SAD entries.\n"

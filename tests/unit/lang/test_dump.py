@@ -6,6 +6,7 @@ import time
 from ipaddress import ip_address
 
 import pytest
+
 from sallet.lang import dump
 from sallet.pfkey.constants import SadbExtType as E
 from sallet.pfkey.constants import SadbMsgType, SadbSaState, SadbSatype
@@ -92,7 +93,8 @@ def test_a_newline_stands_behind_each_32_bytes_of_a_longer_key() -> None:
 
 def test_without_lifetimes_their_lines_are_left_out() -> None:
     message = sa()
-    extensions = {kind: value for kind, value in message.extensions.items() if kind is not E.LIFETIME_CURRENT}
+    extensions = dict(message.extensions)
+    del extensions[E.LIFETIME_CURRENT]
     text = dump.sad(Message(message.type, message.satype, extensions=extensions), "kame", NOW)
     assert "created" not in text
     assert text.endswith("state=mature \n\tsadb_seq=0 pid=0 refcnt=0\n")

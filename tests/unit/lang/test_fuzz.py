@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from sallet.lang import dump, extensions, lexer, policy_string, setkey
 from sallet.lang.forms import FORMS
 from sallet.lang.lexer import SetkeyError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sallet.lang import lexer, setkey
 from sallet.lang.lexer import SetkeyError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sallet.lang import dump, policy_string
 from sallet.lang.lexer import SetkeyError
 from sallet.pfkey.constants import IpsecDirection, IpsecPolicyType

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
+
 from sallet.lang import setkey
 from sallet.lang.lexer import SetkeyError
 from sallet.lang.statements import IpAddress

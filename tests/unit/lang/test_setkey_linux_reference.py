@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from sallet import _core
 from sallet.cli import setkey as command
 from unit.lang.engine_client import EngineClient

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sallet import _core
 from sallet.lang.words import AUTHENTICATION, COMBINED, ENCRYPTION
 from sallet.pfkey.dialects import DIALECTS

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from sallet import _core
 from sallet.pfkey import codec
 from sallet.pfkey.dialects import DIALECTS, Dialect

@@ -6,6 +6,7 @@ No assertion enters. Answers to RFC 2367 §2.3.
 from __future__ import annotations
 
 from hypothesis import strategies as st
+
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.dialects import DIALECTS, Dialect

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+
 from sallet.pfkey import codec
 from sallet.pfkey.codec import Malformed, decode, encode
 from sallet.pfkey.constants import SadbExtType as Ext

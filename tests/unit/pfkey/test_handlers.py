@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+
 from sallet import _core
 from sallet.pfkey import codec
 from sallet.pfkey.changes import Changes

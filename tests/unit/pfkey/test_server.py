@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sallet import _core
 from sallet.pfkey import codec
 from sallet.pfkey.connection import REPLIES_WAITING_MAX, TOLD_BYTES_MAX
