@@ -64,7 +64,7 @@ class Probe:
 def checksum(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -302,7 +302,8 @@ class Bench:
             fates = self._look(probe)
             if fates or time.monotonic() >= deadline:
                 return fates
-            select.select([self.lan, self.engine, *self.programs.values()], [], [], 0.02)
+            waiting: list[int | socket.socket] = [self.lan, self.engine, *self.programs.values()]
+            select.select(waiting, [], [], 0.02)
 
     def _look(self, probe: Probe) -> set[str]:
         fates = set()
@@ -350,7 +351,7 @@ def drain_tun(tun: int) -> list[bytes]:
 
 
 def drain_socket(program: socket.socket) -> list[bytes]:
-    sources = []
+    sources: list[bytes] = []
     while True:
         try:
             _, sender = program.recvfrom(65536)
