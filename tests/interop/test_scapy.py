@@ -221,7 +221,7 @@ def test_we_seal_and_scapy_opens(pair: Pair) -> None:
 
 
 # = https://www.rfc-editor.org/rfc/rfc4303#section-3.4.4.1
-# % An ICV that differs means that the packet is discarded.
+# # An ICV that differs means that the packet is discarded.
 def test_a_changed_bit_is_refused_on_both_sides(pair: Pair) -> None:
     packet = pair.packets()[10]
     sealed = bytearray(pair.scapy().encrypt(header(pair.inner)(packet)).build())
@@ -240,7 +240,7 @@ def test_a_changed_bit_is_refused_on_both_sides(pair: Pair) -> None:
 
 
 # = https://www.rfc-editor.org/rfc/rfc4303#section-2.2.1
-# % With extended sequence numbers the ICV covers the high half, which is not sent.
+# # With extended sequence numbers the ICV covers the high half, which is not sent.
 def test_extended_sequence_numbers_from_scapy(suite: Suite) -> None:
     pair = Pair(suite, "transport", 4, 4)
     scapy, engine = pair.scapy(), pair.engine("in", esn=True)
