@@ -327,18 +327,24 @@ pub(super) fn choose(
     prefer_old: bool,
 ) -> Option<Link> {
     let wanted = wanted_addresses(template, packet);
+    // A transport SA between other ends would never do, and must not hide a tunnel that does.
+    let asked = if wanted == packet {
+        template.mode
+    } else {
+        Mode::Tunnel
+    };
     let plain = Template {
+        mode: asked,
         endpoints: None,
         ..*template
     };
     let association = sad.outbound_sa(&plain, wanted.0, wanted.1, prefer_old)?;
     association.esp()?;
-    let mode = match (template.mode, association.params().mode) {
+    let mode = match (asked, association.params().mode) {
         (Mode::Tunnel, _) | (Mode::Any, Mode::Tunnel) => Mode::Tunnel,
-        (Mode::Any, Mode::Any) if wanted != packet => Mode::Tunnel,
         (Mode::Transport, _) | (Mode::Any, Mode::Transport | Mode::Any) => Mode::Transport,
     };
-    (mode == Mode::Tunnel || wanted == packet).then_some(Link { association, mode })
+    Some(Link { association, mode })
 }
 
 /// IPv6 has no header checksum of its own, so UDP must have one there (RFC 8200 §8.1).

@@ -46,6 +46,20 @@ fn trailing_bytes_do_not_travel() {
 }
 
 #[test]
+fn a_transport_sa_does_not_hide_the_tunnel_that_serves() {
+    let (engine, gates) = (engine(), ("192.0.2.101", "192.0.2.102"));
+    for (spi, mode) in [(0x1000, Mode::Tunnel), (0x2000, Mode::Transport)] {
+        engine.sad_add(sa(spi, gates.0, gates.1, mode), START).unwrap();
+    }
+    let action = Action::Protect(require(Mode::Any, Some(gates)));
+    engine
+        .spd_add(policy(Direction::Outbound, A, B, action), START)
+        .unwrap();
+    let summary = Summary::parse(&sealed(&engine, &datagram(A, B))).unwrap();
+    assert_eq!((summary.source, summary.destination), (ip(gates.0), ip(gates.1)));
+}
+
+#[test]
 fn chains_seal_from_the_inside_out() {
     for (mode, hosts, ends) in [
         (Mode::Transport, (A, B), (A, B)),
