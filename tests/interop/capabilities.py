@@ -66,6 +66,7 @@ def without_privilege() -> tuple[str, ...]:
 
 
 add_capability("scapy", _no_scapy)
+add_capability("ping", _program("ping", "-V"))
 add_capability("tshark", _program("tshark", "--version"))
 add_capability("tcpdump", _program("tcpdump", "--version"))
 add_capability("setpriv", _no_setpriv)
