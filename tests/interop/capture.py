@@ -16,7 +16,6 @@ import selectors
 import signal
 import socket
 import struct
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass

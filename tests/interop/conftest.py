@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import interop.capabilities  # noqa: F401 (declares what `need` may ask for)
 import pytest
 
+import interop.capabilities  # noqa: F401 (declares what `need` may ask for)
 from netns import DaemonProcess, Lab, Namespace, need
 
 

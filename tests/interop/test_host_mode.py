@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from interop.capture import Capture
 from interop.flows import CBC, GCM, Flow, all_spis, setkey_text
 from interop.stations import (
