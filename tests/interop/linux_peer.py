@@ -135,7 +135,7 @@ class LinuxPeer:
         text = self._console.decode(errors="replace").replace("\r\n", "\n")
         output = text.rpartition("\npeer: done ")[0]
         if status != "0":
-            raise PeerError(f"exit status {status} of\n{script}\n{output}")
+            raise PeerError(f"exit status {status}: {output.strip()}\nafter {self._orders}.sh:\n{script}")
         return output
 
     def ip_batch(self, commands: list[str]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from interop import transfer
 from interop.linux_peer import LINK, LinuxPeer, PeerError, add_tap
 from netns import DaemonProcess, Lab, Namespace, need
