@@ -45,6 +45,12 @@ VARIABLES: dict[str, Variable] = {
     "net.inet.ipsec.ah_net_deflev": Variable(
         "ah_tunnel_level", "level `default` of AH in tunnel mode: 1 use, 2 require", _LEVELS
     ),
+    "net.inet.ipsec.ah_cleartos": Variable(
+        "ah_clear_tos", "AH takes the IPv4 TOS field as zero: 1 RFC 4302, 0 RFC 1826", {0: False, 1: True}
+    ),
+    "net.inet.ipsec.ah_offsetmask": Variable(
+        "ah_offset_mask", "what AH covers of IPv4 flags and fragment offset; 0 is RFC 4302", high=0xFFFF
+    ),
     "net.inet.ipsec.dfbit": Variable(
         "df", "DF of the outer IPv4 header: 0 clear, 1 set, 2 copy", {0: "clear", 1: "set", 2: "copy"}
     ),

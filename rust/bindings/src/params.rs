@@ -93,7 +93,7 @@ impl SaParams {
     #[new]
     #[pyo3(signature = (*, spi, protocol, source, destination, mode="any", reqid=0, encryption=None,
         authentication=None, replay_window=0, esn=false, cycle_sequence=false, soft=None, hard=None,
-        encap=None, flags=0, owner=0))]
+        encap=None, flags=0, owner=0, old=false))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of a Python constructor"
@@ -115,6 +115,7 @@ impl SaParams {
         encap: Option<(u16, u16)>,
         flags: u32,
         owner: u32,
+        old: bool,
     ) -> PyResult<Self> {
         let (Address(source), Address(destination)) = (source, destination);
         if source.is_ipv4() != destination.is_ipv4() {
@@ -135,6 +136,7 @@ impl SaParams {
             authentication: authentication.map(algorithm_key),
             replay_window,
             esn,
+            old,
             cycle_sequence,
             soft: soft.unwrap_or_default().into(),
             hard: hard.unwrap_or_default().into(),

@@ -74,6 +74,7 @@ fn engine(direction: Direction) -> Engine {
         authentication: None,
         replay_window: 64,
         esn: false,
+        old: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),

@@ -39,6 +39,7 @@ fn sa(spi: u32, source: u8, destination: u8) -> SaParams {
         authentication: None,
         replay_window: 4096,
         esn: false,
+        old: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),

@@ -11,7 +11,7 @@ mod secret;
 mod suite;
 
 pub use secret::{AlgorithmKey, Secret};
-pub use suite::{Protection, SeparateKeys, Suite};
+pub use suite::{Integrity, Protection, SeparateKeys, Suite};
 
 use core::fmt;
 

@@ -1,6 +1,6 @@
-//! `Suite`: the algorithms of one SA with their keys, checked to make sense together.
+//! `Suite` (ESP) and `Integrity` (AH): the algorithms of one SA with their keys, checked to make sense together.
 //! Packets and their layout may not enter.
-//! Answers to: RFC 4303 section 3.2 (which combinations exist), RFC 8221 section 4 (which are safe).
+//! Answers to: RFC 4303 section 3.2 and RFC 4302 section 2.6 (which combinations exist), RFC 8221 section 4 (which are safe).
 
 use core::fmt;
 
@@ -119,6 +119,55 @@ impl Suite {
             Some(row) => row.icv_bytes,
             None => self.encryption.icv_bytes,
         }
+    }
+}
+
+/// The one algorithm of an AH SA with its key: integrity and nothing else.
+pub struct Integrity {
+    /// Boxed: a key schedule is long.
+    key: Box<AuthKey>,
+    row: &'static Algorithm,
+}
+
+impl Integrity {
+    /// Builds what AH needs.
+    ///
+    /// # Errors
+    /// `UnsupportedCombination` with encryption or without authentication, `UnknownAlgorithm` if the name is
+    /// not in the registry or is not of that kind, `InvalidKeyLength`.
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-2.6
+    //# the SA names an integrity algorithm, and AH has no other
+    pub fn build(
+        encryption: Option<&AlgorithmKey>,
+        authentication: Option<&AlgorithmKey>,
+    ) -> Result<Self, Error> {
+        if encryption.is_some() {
+            return Err(Error::UnsupportedCombination);
+        }
+        let (row, key) = auth_key(authentication.ok_or(Error::UnsupportedCombination)?)?;
+        Ok(Self {
+            key: Box::new(key),
+            row,
+        })
+    }
+
+    /// The key at work.
+    #[must_use]
+    pub const fn key(&self) -> &AuthKey {
+        &self.key
+    }
+
+    /// The row of the algorithm.
+    #[must_use]
+    pub const fn algorithm(&self) -> &'static Algorithm {
+        self.row
+    }
+}
+
+impl fmt::Debug for Integrity {
+    /// Names the algorithm, never the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Integrity").field(&self.row.name).finish()
     }
 }
 

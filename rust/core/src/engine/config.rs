@@ -1,10 +1,11 @@
 //! `Config`: what the engine may be told, and `Setting`: one field of it with a new value.
 //! No sysctl name and no personality's default may enter: they translate to these fields elsewhere.
-//! Answers to: `ipsec(4)` (`def_policy`, `*_deflev`, `dfbit`), RFC 4301 section 4.4.1 and section 8.
+//! Answers to: `ipsec(4)` (`def_policy`, `*_deflev`, `dfbit`, `ah_cleartos`, `ah_offsetmask`), RFC 4301 section 4.4.1 and section 8.
 
 use crate::error::Error;
 use crate::selector::AddressRange;
 use crate::terms::{Level, Mode, Protocol, Spi, Template};
+use crate::transform::AhRules;
 use crate::transform::tunnel::DfPolicy;
 use std::net::IpAddr;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub ah_transport_level: DefaultLevel,
     /// Level `default` of an AH template in tunnel mode.
     pub ah_tunnel_level: DefaultLevel,
+    /// What of an IPv4 header is in the ICV of AH.
+    pub ah_rules: AhRules,
     /// Prefer the oldest of several outbound SAs that would do; else the newest.
     pub prefer_old_sa: bool,
     /// The Don't Fragment bit of outer IPv4 headers.
@@ -84,6 +87,7 @@ impl Default for Config {
             esp_tunnel_level: DefaultLevel::Use,
             ah_transport_level: DefaultLevel::Use,
             ah_tunnel_level: DefaultLevel::Use,
+            ah_rules: AhRules::default(),
             prefer_old_sa: false,
             df: DfPolicy::Copy,
             local: None,
@@ -114,6 +118,10 @@ pub enum Setting {
     AhTransportLevel(DefaultLevel),
     /// [`Config::ah_tunnel_level`].
     AhTunnelLevel(DefaultLevel),
+    /// `clear_tos` of [`Config::ah_rules`].
+    AhClearTos(bool),
+    /// `offset_mask` of [`Config::ah_rules`].
+    AhOffsetMask(u16),
     /// [`Config::prefer_old_sa`].
     PreferOldSa(bool),
     /// [`Config::df`].
@@ -158,6 +166,8 @@ impl Config {
             Setting::EspTunnelLevel(value) => self.esp_tunnel_level = value,
             Setting::AhTransportLevel(value) => self.ah_transport_level = value,
             Setting::AhTunnelLevel(value) => self.ah_tunnel_level = value,
+            Setting::AhClearTos(value) => self.ah_rules.clear_tos = value,
+            Setting::AhOffsetMask(value) => self.ah_rules.offset_mask = value,
             Setting::PreferOldSa(value) => self.prefer_old_sa = value,
             Setting::Df(value) => self.df = value,
             Setting::Local(value) => self.local = value,

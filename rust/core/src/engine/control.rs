@@ -225,7 +225,7 @@ impl Engine {
     }
 
     fn associate(&self, params: SaParams, now: Instant) -> Result<Association, Error> {
-        if params.id.protocol != Protocol::Esp {
+        if params.id.protocol == Protocol::IpComp {
             return Err(Error::UnknownAlgorithm {
                 name: params.id.protocol.name().to_owned(),
             });
@@ -266,6 +266,7 @@ fn larval_params(request: &SpiRequest, spi: Spi, larval_secs: u64) -> SaParams {
         authentication: None,
         replay_window: 0,
         esn: false,
+        old: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits {

@@ -1,6 +1,6 @@
 //! Inbound: SAs undone from the outside in, then the check against policy; cleartext is judged too.
 //! No byte offset and no key may enter: `wire` and `transform` know them.
-//! Answers to: RFC 4301 section 5.2, RFC 4303 section 3.4, RFC 3948 section 3; ARCHITECTURE.md D.
+//! Answers to: RFC 4301 section 5.2, RFC 4302 and 4303 section 3.4, RFC 3948 section 3; ARCHITECTURE.md D.
 
 use super::Engine;
 use super::batch::{Batch, Output};
@@ -15,19 +15,21 @@ use crate::sa::Association;
 use crate::spd::Action;
 use crate::terms::{Direction, Mode, PolicyId, Protocol};
 use crate::time::Instant;
-use crate::transform::tunnel;
+use crate::transform::{Arrival, tunnel};
 use crate::wire::ip::{self, Summary};
-use crate::wire::{esp, protocol, udp, udp_encap};
+use crate::wire::{protocol, udp, udp_encap};
 use std::sync::Arc;
 
 /// How many nested SAs are undone for one packet.
 const NESTING_LIMIT: usize = 16;
-/// Where ESP begins in a packet, if it is for an SA.
+/// Where an IPsec header begins in a packet, and what it says.
 #[derive(Clone, Copy)]
-struct EspAt {
-    /// The ESP header, behind UDP if that carries it.
+struct Found {
+    /// Which of the three.
+    protocol: Protocol,
+    /// The header, behind UDP if that carries it.
     at: usize,
-    /// One past the last byte of ESP.
+    /// One past the last byte of what it covers.
     end: usize,
     /// This host's UDP port, if UDP carries it.
     port: Option<u16>,
@@ -79,13 +81,14 @@ impl Pass<'_> {
             };
             let summary = Summary::parse(packet.as_slice()).ok_or(malformed)?;
             packet.truncate(summary.total_bytes);
-            let Some((association, esp_at)) = self.association_for(packet.as_slice(), &summary)? else {
+            let Some((association, found, arrival)) = self.association_for(packet.as_slice(), &summary)?
+            else {
                 return self.check_policy(packet.as_slice(), &summary);
             };
             if self.worker.path.len() == NESTING_LIMIT {
                 return Err(DropReason::InTooDeep);
             }
-            self.open(packet, &association, esp_at, &summary)?;
+            self.open(packet, &association, found, arrival, &summary)?;
         }
     }
 
@@ -94,45 +97,43 @@ impl Pass<'_> {
         &self,
         packet: &[u8],
         summary: &Summary,
-    ) -> Result<Option<(Arc<Association>, EspAt)>, DropReason> {
+    ) -> Result<Option<(Arc<Association>, Found, Arrival)>, DropReason> {
         // Somebody else's ESP on its way through is ordinary traffic; so is our own that comes back, whose SA
         // stands in the same SAD.
         if !self.config.is_local(&summary.destination) {
             return Ok(None);
         }
-        let Some(esp_at) = self.find_esp(packet, summary)? else {
-            // AH and IPComp have no transform here yet, so no SA can be theirs.
-            return match Protocol::from_number(summary.next_layer) {
-                Some(Protocol::Ah | Protocol::IpComp) => Err(DropReason::InNoSa),
-                Some(Protocol::Esp) | None => Ok(None),
-            };
+        let Some(found) = self.find(packet, summary)? else {
+            return Ok(None);
         };
+        //= https://www.rfc-editor.org/rfc/rfc4302#section-3.4.1
         //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.1
-        //# a fragment that reaches ESP is discarded
+        //# a fragment that reaches AH or ESP is discarded
         if summary.fragment.is_some() {
             return Err(DropReason::InFragment);
         }
-        let view = esp::Packet::new_checked(&packet[esp_at.at..esp_at.end])?;
+        let arrival = Arrival::read(found.protocol, &packet[found.at..found.end])?;
         let association = self
             .sad
-            .inbound_sa(view.spi(), summary.destination, Protocol::Esp)
+            .inbound_sa(arrival.spi, summary.destination, found.protocol)
             .ok_or(DropReason::InNoSa)?;
         let fits = match association.params().encap {
             // The peer's port may change behind a NAT, ours may not.
-            Some(encap) => esp_at.port == Some(encap.destination_port),
-            None => esp_at.port.is_none(),
+            Some(encap) => found.port == Some(encap.destination_port),
+            None => found.port.is_none(),
         };
         if fits {
-            Ok(Some((association, esp_at)))
+            Ok(Some((association, found, arrival)))
         } else {
             Err(DropReason::InEncapMismatch)
         }
     }
 
-    fn find_esp(&self, packet: &[u8], summary: &Summary) -> Result<Option<EspAt>, DropReason> {
+    fn find(&self, packet: &[u8], summary: &Summary) -> Result<Option<Found>, DropReason> {
         let at = summary.payload_at;
-        if summary.next_layer == Protocol::Esp.number() {
-            return Ok(Some(EspAt {
+        if let Some(protocol) = Protocol::from_number(summary.next_layer) {
+            return Ok(Some(Found {
+                protocol,
                 at,
                 end: summary.total_bytes,
                 port: None,
@@ -152,7 +153,8 @@ impl Pass<'_> {
             udp_encap::Kind::Esp => {
                 let at = at + udp_encap::HEADER_BYTES;
                 let end = at + datagram.payload().len();
-                Ok(Some(EspAt {
+                Ok(Some(Found {
+                    protocol: Protocol::Esp,
                     at,
                     end,
                     port: Some(port),
@@ -169,7 +171,8 @@ impl Pass<'_> {
         &mut self,
         packet: &mut PacketBuf,
         association: &Arc<Association>,
-        esp_at: EspAt,
+        found: Found,
+        arrival: Arrival,
         summary: &Summary,
     ) -> Result<(), DropReason> {
         let params = association.params();
@@ -177,18 +180,17 @@ impl Pass<'_> {
         if !association.usable_inbound() {
             return Err(DropReason::InExpired);
         }
-        let esp = association.esp().ok_or(DropReason::InExpired)?;
-        let (id, before_bytes, mut at) = (params.id, packet.len(), esp_at.at);
-        packet.truncate(esp_at.end);
-        let low = esp::Packet::new_checked(&packet.as_slice()[at..])?.sequence_low();
+        let transform = association.transform().ok_or(DropReason::InExpired)?;
+        let (id, before_bytes, mut at) = (params.id, packet.len(), found.at);
+        packet.truncate(found.end);
         //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.3
         //# the duplicate test comes first, then the ICV, and only then does the window move
-        let sequence = association.check(low)?;
-        if esp_at.port.is_some() {
+        let sequence = association.check(arrival.sequence_low)?;
+        if found.port.is_some() {
             at -= udp_encap::HEADER_BYTES;
             packet.remove_gap(at, udp_encap::HEADER_BYTES)?;
         }
-        let next_header = esp.open(at, sequence, packet)?;
+        let next_header = transform.open(at, sequence, self.config.ah_rules, packet)?;
         association.mark(sequence)?;
         let (payload_bytes, after_bytes) = (packet.len() - at, packet.len());
         self.account(association, payload_bytes);
@@ -201,7 +203,7 @@ impl Pass<'_> {
         });
         //= https://www.rfc-editor.org/rfc/rfc4303#section-2.6
         //# a dummy packet is discarded, and that is no error
-        if next_header == protocol::NO_NEXT_HEADER {
+        if id.protocol == Protocol::Esp && next_header == protocol::NO_NEXT_HEADER {
             return Err(DropReason::Dummy);
         }
         let mode = observed_mode(params.mode, next_header).ok_or(DropReason::BadPadding)?;

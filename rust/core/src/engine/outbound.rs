@@ -1,6 +1,6 @@
 //! Outbound: policy, SAs, sealing, outer headers; one packet leaves by exactly one exit.
 //! No byte offset and no key may enter: `wire` and `transform` know them.
-//! Answers to: RFC 4301 sections 5.1 and 8.2.1, RFC 4303 section 3.3; ARCHITECTURE.md C.
+//! Answers to: RFC 4301 sections 5.1 and 8.2.1, RFC 4302 and 4303 section 3.3; ARCHITECTURE.md C.
 
 use super::Engine;
 use super::batch::{Batch, Output, Route, Transmit};
@@ -17,6 +17,7 @@ use crate::selector::SelectorKey;
 use crate::spd::{Action, Policy};
 use crate::terms::{Direction, Level, Mode, Template};
 use crate::time::Instant;
+use crate::transform::Order;
 use crate::transform::tunnel::{self, Outer};
 use crate::wire::ip::{self, Summary};
 use crate::wire::{ipv4, ipv6, protocol, udp, udp_encap};
@@ -209,7 +210,7 @@ impl Pass<'_> {
     fn seal(&mut self, packet: &mut PacketBuf, link: &Link, summary: &Summary) -> Result<Route, DropReason> {
         let association = &link.association;
         let params = association.params();
-        let esp = association.esp().ok_or(DropReason::OutNoSa)?;
+        let transform = association.transform().ok_or(DropReason::OutNoSa)?;
         self.tick(association);
         if !association.usable_outbound() {
             return Err(DropReason::OutExpired);
@@ -227,14 +228,14 @@ impl Pass<'_> {
         };
         let before_bytes = packet.len();
         let (sequence, iv_counter) = association.next_sequence()?;
-        esp.seal(
+        let order = Order {
             at,
             next_header,
             sequence,
             iv_counter,
-            &mut self.worker.ivs,
-            packet,
-        )?;
+            ipv6: params.id.destination.is_ipv6(),
+        };
+        let carried = transform.seal(&order, &mut self.worker.ivs, packet)?;
         let (id, after_bytes) = (params.id, packet.len());
         self.out.step(|| Step::Sealed {
             id,
@@ -244,12 +245,21 @@ impl Pass<'_> {
         });
         self.account(association, before_bytes - at);
 
-        let carried = Self::encapsulate(packet, at, params.encap)?;
+        let carried = Self::encapsulate(packet, at, params.encap, carried)?;
+        let carried_bytes = packet.len() - at;
         if link.mode == Mode::Tunnel {
             self.push_outer(packet, association, summary, carried)?;
         } else {
             ip::replace_payload(packet.as_mut_slice(), at, carried)?;
         }
+        //= https://www.rfc-editor.org/rfc/rfc4302#section-3.3.3
+        //# AH covers the IP header in front of it, so that header must be there first
+        transform.finish(
+            packet.len() - carried_bytes,
+            sequence,
+            self.config.ah_rules,
+            packet,
+        )?;
         if params.encap.is_some() && id.destination.is_ipv6() {
             fill_udp_checksum(packet)?;
         }
@@ -260,13 +270,18 @@ impl Pass<'_> {
     }
 
     /// Puts UDP in front of ESP where the SA asks for it, and says which protocol now stands at `at`.
-    fn encapsulate(packet: &mut PacketBuf, at: usize, encap: Option<UdpEncap>) -> Result<u8, DropReason> {
+    fn encapsulate(
+        packet: &mut PacketBuf,
+        at: usize,
+        encap: Option<UdpEncap>,
+        carried: u8,
+    ) -> Result<u8, DropReason> {
         let Some(UdpEncap {
             source_port,
             destination_port,
         }) = encap
         else {
-            return Ok(protocol::ESP);
+            return Ok(carried);
         };
         let payload_bytes = packet.len() - at;
         packet.insert_gap(at, udp_encap::HEADER_BYTES)?;
@@ -339,7 +354,7 @@ pub(super) fn choose(
         ..*template
     };
     let association = sad.outbound_sa(&plain, wanted.0, wanted.1, prefer_old)?;
-    association.esp()?;
+    association.transform()?;
     let mode = match (asked, association.params().mode) {
         (Mode::Tunnel, _) | (Mode::Any, Mode::Tunnel) => Mode::Tunnel,
         (Mode::Transport, _) | (Mode::Any, Mode::Transport | Mode::Any) => Mode::Transport,
@@ -358,20 +373,21 @@ fn fill_udp_checksum(packet: &mut PacketBuf) -> Result<(), DropReason> {
 fn sealed_bytes(chain: &[Link], summary: &Summary, bytes: usize) -> usize {
     let (mut total, mut at) = (bytes, summary.transport_at);
     for link in chain {
-        let Some(esp) = link.association.esp() else {
+        let Some(transform) = link.association.transform() else {
             continue;
         };
         let params = link.association.params();
+        let ipv6 = params.id.destination.is_ipv6();
         let encap = params.encap.map_or(0, |_| udp_encap::HEADER_BYTES);
         if link.mode == Mode::Tunnel {
-            let header = if params.id.destination.is_ipv4() {
-                ipv4::HEADER_BYTES
-            } else {
+            let header = if ipv6 {
                 ipv6::HEADER_BYTES
+            } else {
+                ipv4::HEADER_BYTES
             };
-            (total, at) = (header + encap + esp.sealed_bytes(total), header);
+            (total, at) = (header + encap + transform.sealed_bytes(total, ipv6), header);
         } else {
-            total = at + encap + esp.sealed_bytes(total.saturating_sub(at));
+            total = at + encap + transform.sealed_bytes(total.saturating_sub(at), ipv6);
         }
     }
     total

@@ -2,8 +2,8 @@
 //! No database, no policy and no header may enter.
 //! Answers to: RFC 4301 section 4.4.2, RFC 4303 sections 3.3.3 and 3.4.3, ARCHITECTURE.md D3 and D6.
 
-use crate::crypto::Suite;
 use crate::crypto::registry::{IvSource, lookup};
+use crate::crypto::{Integrity, Suite};
 use crate::error::{DropReason, Error};
 use crate::sa::lease::{Lease, NonceCounter};
 use crate::sa::lifetime::{Expiry, Lifetime, Limits, Usage};
@@ -11,6 +11,8 @@ use crate::sa::params::{SaParams, SaView, State, UdpEncap};
 use crate::sa::replay::ReplayWindow;
 use crate::terms::{Protocol, SaId, Sequence};
 use crate::time::{Instant, WallClock};
+use crate::transform::Transform;
+use crate::transform::ah::Ah;
 use crate::transform::esp::Esp;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +24,7 @@ const INFERENCE_WINDOW: u32 = 64;
 
 /// What an SA needs to carry packets.
 struct Working {
-    esp: Esp,
+    transform: Transform,
     lease: Arc<dyn Lease>,
     /// The last number sent; cycling SAs count on above 2^32.
     last_sent: AtomicU64,
@@ -56,7 +58,8 @@ impl Association {
     ///
     /// # Errors
     /// `InvalidSpi` for SPI 0, `InvalidSelector` if the ends differ in family, `OutOfRange` for the replay
-    /// window, what `Suite::build` finds, and `UnsupportedCombination` for a protocol other than ESP.
+    /// window, what `Suite::build` (ESP) or `Integrity::build` (AH) finds, and `UnsupportedCombination` for
+    /// IPComp, for AH in UDP, for the old format of ESP, and for ESN in the old format of AH.
     pub fn new(
         params: SaParams,
         now: Instant,
@@ -64,13 +67,10 @@ impl Association {
         lease: Arc<dyn Lease>,
     ) -> Result<Self, Error> {
         check_name(&params)?;
-        if params.id.protocol != Protocol::Esp {
-            return Err(Error::UnsupportedCombination);
-        }
-        let suite = Suite::build(params.encryption.as_ref(), params.authentication.as_ref())?;
+        let transform = transform(&params)?;
         //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.3
         //# The replay check must not be on where there is no integrity.
-        let replay_check = params.replay_window != 0 && suite.icv_bytes() != 0;
+        let replay_check = params.replay_window != 0 && transform.has_integrity() && transform.is_numbered();
         let size = if params.replay_window == 0 {
             INFERENCE_WINDOW
         } else {
@@ -83,7 +83,7 @@ impl Association {
             nonces: OnceLock::new(),
             window: Mutex::new(ReplayWindow::new(size, params.esn)?),
             replay_check,
-            esp: Esp::new(params.id.spi, suite, params.esn),
+            transform,
         };
         Ok(Self::assemble(
             params,
@@ -151,8 +151,8 @@ impl Association {
 
     /// The transform with its keys; a larval SA has none.
     #[must_use]
-    pub fn esp(&self) -> Option<&Esp> {
-        self.working.as_ref().map(|working| &working.esp)
+    pub fn transform(&self) -> Option<&Transform> {
+        self.working.as_ref().map(|working| &working.transform)
     }
 
     /// Its place in the order of insertion; 0 until the SAD has it.
@@ -196,7 +196,8 @@ impl Association {
         self.lifetime.end();
     }
 
-    /// Takes the next sequence number and the next IV number; no two callers ever get the same.
+    /// Takes the next sequence number and the next IV number; no two callers ever get the same. Where packets
+    /// carry no number, there is none to run out of.
     ///
     /// # Errors
     /// `OutExpired` if it does not serve (any more), `SequenceOverflow` when either number is used up,
@@ -207,6 +208,9 @@ impl Association {
             .as_ref()
             .filter(|_| self.usable())
             .ok_or(DropReason::OutExpired)?;
+        if !working.transform.is_numbered() {
+            return Ok((Sequence::default(), 0));
+        }
         let mut last = working.last_sent.load(Ordering::Acquire);
         let number = loop {
             let next = self.following(last)?;
@@ -265,6 +269,9 @@ impl Association {
             .as_ref()
             .filter(|_| self.usable())
             .ok_or(DropReason::InExpired)?;
+        if !working.transform.is_numbered() {
+            return Ok(Sequence::default());
+        }
         let window = working.window.lock();
         if working.replay_check {
             window.check(low)
@@ -279,6 +286,9 @@ impl Association {
     /// `Replay` if another packet with this number was faster; it must not be delivered then.
     pub fn mark(&self, sequence: Sequence) -> Result<(), DropReason> {
         let working = self.working.as_ref().ok_or(DropReason::InExpired)?;
+        if !working.transform.is_numbered() {
+            return Ok(());
+        }
         let marked = working.window.lock().mark(sequence);
         if working.replay_check { marked } else { Ok(()) }
     }
@@ -337,6 +347,24 @@ impl Working {
             self.lease_limit.fetch_max(granted, Ordering::AcqRel);
         }
         Ok(())
+    }
+}
+
+fn transform(params: &SaParams) -> Result<Transform, Error> {
+    let (encryption, authentication) = (params.encryption.as_ref(), params.authentication.as_ref());
+    match params.id.protocol {
+        Protocol::Esp if params.old => Err(Error::UnsupportedCombination),
+        Protocol::Esp => {
+            let suite = Suite::build(encryption, authentication)?;
+            Ok(Transform::Esp(Esp::new(params.id.spi, suite, params.esn)))
+        }
+        // UDP encapsulation is ESP's (RFC 3948 §1).
+        Protocol::Ah if params.encap.is_some() => Err(Error::UnsupportedCombination),
+        Protocol::Ah => {
+            let integrity = Integrity::build(encryption, authentication)?;
+            Ah::new(params.id.spi, integrity, params.esn, params.old).map(Transform::Ah)
+        }
+        Protocol::IpComp => Err(Error::UnsupportedCombination),
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn params() -> SaParams {
         authentication: None,
         replay_window: 64,
         esn: false,
+        old: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),
@@ -382,7 +383,7 @@ fn a_larval_sa_carries_nothing_and_ends_in_time() {
         ..Limits::default()
     };
     let sa = Association::larval(SaParams { hard, ..params() }, Instant::from_secs(5), WallClock(0)).unwrap();
-    assert_eq!((sa.state(), sa.esp().is_none()), (State::Larval, true));
+    assert_eq!((sa.state(), sa.transform().is_none()), (State::Larval, true));
     assert_eq!(sa.next_sequence(), Err(DropReason::OutExpired));
     assert_eq!(sa.check(1), Err(DropReason::InExpired));
     assert_eq!(sa.deadline(), Some(Instant::from_secs(35)));

@@ -37,6 +37,8 @@ pub struct SaParams {
     pub replay_window: u32,
     /// Whether sequence numbers have 64 bits.
     pub esn: bool,
+    /// Whether packets have the format of RFC 1826, without sequence number.
+    pub old: bool,
     /// Whether 32-bit sequence numbers may start again after 2^32-1.
     pub cycle_sequence: bool,
     /// What raises an early warning.

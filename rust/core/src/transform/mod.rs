@@ -1,7 +1,171 @@
-//! One packet and one SA's keys: seal and open, tunnel headers.
+//! One packet and one SA's keys: seal and open, tunnel headers; `Transform` is whichever of them an SA has.
 //! No database, no policy and no clock may enter.
-//! Answers to: RFC 4303 (ESP), RFC 4301 section 5.1.2 and RFC 6040 (tunnel headers).
+//! Answers to: RFC 4302 (AH), RFC 4303 (ESP), RFC 4301 section 5.1.2 and RFC 6040 (tunnel headers).
 
+pub mod ah;
 pub mod esp;
+mod mutable;
 mod padding;
 pub mod tunnel;
+
+pub use mutable::AhRules;
+
+use ah::Ah;
+use esp::Esp;
+
+use crate::buffer::PacketBuf;
+use crate::crypto::iv::IvGenerator;
+use crate::error::DropReason;
+use crate::terms::{Protocol, Sequence, Spi};
+use crate::wire;
+
+/// What one SA does to a packet.
+#[derive(Debug)]
+pub enum Transform {
+    /// Encryption and integrity of the payload.
+    Esp(Esp),
+    /// Integrity of headers and payload.
+    Ah(Ah),
+}
+
+/// Where and with which numbers a packet is sealed.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// The first byte of what is protected: 0 for a whole packet that gets an outer header next.
+    pub at: usize,
+    /// The protocol of what stands at `at`.
+    pub next_header: u8,
+    /// The packet's sequence number.
+    pub sequence: Sequence,
+    /// A number that no packet with this key had before.
+    pub iv_counter: u64,
+    /// Whether the header in front of `at` is, or will be, IPv6.
+    pub ipv6: bool,
+}
+
+impl Transform {
+    /// Puts the protocol's header at `order.at` and returns which protocol stands there now.
+    ///
+    /// The headers in front still say what stood there before: the caller corrects them, or puts an outer
+    /// header there, and then calls [`Transform::finish`].
+    ///
+    /// # Errors
+    /// As the protocol's own `seal`; the packet must not be sent then.
+    pub fn seal(
+        &self,
+        order: &Order,
+        ivs: &mut IvGenerator,
+        packet: &mut PacketBuf,
+    ) -> Result<u8, DropReason> {
+        match self {
+            Self::Esp(esp) => {
+                let (at, next_header) = (order.at, order.next_header);
+                esp.seal(at, next_header, order.sequence, order.iv_counter, ivs, packet)?;
+                Ok(Protocol::Esp.number())
+            }
+            Self::Ah(ah) => {
+                ah.insert(order, packet)?;
+                Ok(Protocol::Ah.number())
+            }
+        }
+    }
+
+    /// Does what can only be done once every header in front is as it will be sent; `at` is where the
+    /// protocol's header stands now.
+    ///
+    /// # Errors
+    /// As [`Ah::sign`]; the packet must not be sent then.
+    pub fn finish(
+        &self,
+        at: usize,
+        sequence: Sequence,
+        rules: AhRules,
+        packet: &mut PacketBuf,
+    ) -> Result<(), DropReason> {
+        match self {
+            // The ICV does not cover what stands in front.
+            Self::Esp(_) => Ok(()),
+            Self::Ah(ah) => ah.sign(at, sequence, rules, packet),
+        }
+    }
+
+    /// Checks and takes away the protocol's header at `at` and returns the next header; what stands in front
+    /// is not changed.
+    ///
+    /// # Errors
+    /// As the protocol's own `open`; the packet must go no further then.
+    pub fn open(
+        &self,
+        at: usize,
+        sequence: Sequence,
+        rules: AhRules,
+        packet: &mut PacketBuf,
+    ) -> Result<u8, DropReason> {
+        match self {
+            Self::Esp(esp) => esp.open(at, sequence, packet),
+            Self::Ah(ah) => ah.open(at, sequence, rules, packet),
+        }
+    }
+
+    /// How long a payload of that many bytes becomes, without headers in front.
+    #[must_use]
+    pub const fn sealed_bytes(&self, payload: usize, ipv6: bool) -> usize {
+        match self {
+            Self::Esp(esp) => esp.sealed_bytes(payload),
+            Self::Ah(ah) => ah.header_bytes(ipv6) + payload,
+        }
+    }
+
+    /// Whether a changed packet is noticed. Anti-replay means nothing without it.
+    #[must_use]
+    pub const fn has_integrity(&self) -> bool {
+        match self {
+            Self::Esp(esp) => esp.suite().has_integrity(),
+            Self::Ah(ah) => ah.has_integrity(),
+        }
+    }
+
+    /// Whether its packets carry sequence numbers.
+    #[must_use]
+    pub const fn is_numbered(&self) -> bool {
+        match self {
+            Self::Esp(_) => true,
+            Self::Ah(ah) => ah.is_numbered(),
+        }
+    }
+}
+
+/// What an IPsec header says before any SA is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The SPI.
+    pub spi: Spi,
+    /// The sequence number's low half, where the format has one.
+    pub sequence_low: u32,
+}
+
+impl Arrival {
+    /// Reads the header of `protocol` at the beginning of `bytes`.
+    ///
+    /// # Errors
+    /// `InMalformed` if it is cut short; `InNoSa` for SPI 0, and for a protocol that has no transform.
+    pub fn read(protocol: Protocol, bytes: &[u8]) -> Result<Self, DropReason> {
+        match protocol {
+            Protocol::Esp => {
+                let esp = wire::esp::Packet::new_checked(bytes)?;
+                Ok(Self {
+                    spi: esp.spi(),
+                    sequence_low: esp.sequence_low(),
+                })
+            }
+            Protocol::Ah => {
+                let ah = wire::ah::Packet::new_checked(bytes)?;
+                Ok(Self {
+                    spi: ah.spi(),
+                    sequence_low: ah.sequence_low(),
+                })
+            }
+            Protocol::IpComp => Err(DropReason::InNoSa),
+        }
+    }
+}

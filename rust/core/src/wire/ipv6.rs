@@ -17,7 +17,7 @@ pub const MAXIMUM_EXTENSION_HEADERS: usize = 8;
 pub const MAXIMUM_EXTENSION_BYTES: usize = 512;
 
 /// Where the fixed header's next-header byte stands.
-const NEXT_HEADER_AT: usize = 6;
+pub const NEXT_HEADER_AT: usize = 6;
 
 /// A view of an IPv6 packet whose payload length was checked against the buffer.
 #[derive(Clone, Copy, Debug)]

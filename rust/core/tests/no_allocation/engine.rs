@@ -38,6 +38,7 @@ fn engine(direction: Direction, mode: Mode, ends: (IpAddr, IpAddr)) -> Engine {
         authentication: None,
         replay_window: 64,
         esn: true,
+        old: false,
         cycle_sequence: false,
         soft: limits,
         hard: limits,

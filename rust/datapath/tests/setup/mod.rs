@@ -84,6 +84,7 @@ fn install(engine: &Engine, flow: Flow, direction: Direction, now: Instant) {
         authentication: None,
         replay_window: 64,
         esn: false,
+        old: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),

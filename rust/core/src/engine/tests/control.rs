@@ -42,17 +42,15 @@ fn an_sa_can_be_added_seen_and_deleted_once() {
 #[test]
 fn a_protocol_without_transform_is_refused_clearly() {
     let engine = engine();
-    for protocol in [Protocol::Ah, Protocol::IpComp] {
-        let mut params = sa(0x1000, A, B, Mode::Transport);
-        params.id.protocol = protocol;
-        let refused = engine.sad_add(params, START);
-        assert_eq!(
-            refused,
-            Err(Error::UnknownAlgorithm {
-                name: protocol.name().to_owned()
-            })
-        );
-    }
+    let mut params = sa(0x1000, A, B, Mode::Transport);
+    params.id.protocol = Protocol::IpComp;
+    let refused = engine.sad_add(params, START);
+    assert_eq!(
+        refused,
+        Err(Error::UnknownAlgorithm {
+            name: "ipcomp".to_owned()
+        })
+    );
     assert!(engine.sad_dump(None).is_empty());
 }
 

@@ -46,8 +46,11 @@ fn each_exit_has_its_reason() {
     let mut other_spi = wire.clone();
     other_spi[20] ^= 1;
     assert_eq!(refused_inbound(&receiver, &other_spi), DropReason::InNoSa);
+    let unknown = [
+        0, 4, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
     for next_layer in [protocol::AH, protocol::IPCOMP] {
-        let packet = any_ip::packet(ip(A), ip(B), next_layer, &[0; 24]).unwrap();
+        let packet = any_ip::packet(ip(A), ip(B), next_layer, &unknown).unwrap();
         assert_eq!(refused_inbound(&receiver, &packet), DropReason::InNoSa);
     }
     let mut spoiled = wire.clone();

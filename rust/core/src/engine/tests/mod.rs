@@ -2,6 +2,7 @@
 //! No behaviour of the engine may enter.
 //! Answers to: RFC 4301 section 5.
 
+mod ah;
 mod control;
 mod encap;
 mod inbound;
@@ -58,6 +59,7 @@ fn sa(spi: u32, source: &str, destination: &str, mode: Mode) -> SaParams {
         authentication: None,
         replay_window: 64,
         esn: false,
+        old: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),

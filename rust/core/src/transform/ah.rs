@@ -1,0 +1,166 @@
+//! AH on one packet: the header put in, signed, verified and taken out with one SA's key.
+//! No SA state (window, lifetime, counter) may enter; which fields of other headers count is `mutable.rs`.
+//! Answers to: RFC 4302 sections 2 and 3.3.3, RFC 1826 (the old format).
+
+use super::Order;
+use super::mutable::{AhRules, Covered};
+use crate::buffer::PacketBuf;
+use crate::crypto::Integrity;
+use crate::error::{DropReason, Error};
+use crate::terms::{Sequence, Spi};
+use crate::wire::ah::{FIXED_BYTES, MAXIMUM_BYTES, OLD_FIXED_BYTES, Packet, Repr};
+
+/// The ICV field while the ICV is computed.
+const ZEROS: [u8; MAXIMUM_BYTES] = [0; MAXIMUM_BYTES];
+
+/// What AH needs to know of one SA.
+#[derive(Debug)]
+pub struct Ah {
+    spi: Spi,
+    integrity: Integrity,
+    esn: bool,
+    old: bool,
+    fixed_bytes: usize,
+    icv_bytes: usize,
+}
+
+impl Ah {
+    /// Settles the sizes for one SA. With `esn`, the high half of the sequence number is in the ICV; `old` is
+    /// the format of RFC 1826, which has no sequence number.
+    ///
+    /// # Errors
+    /// `UnsupportedCombination` for `esn` in the old format.
+    pub fn new(spi: Spi, integrity: Integrity, esn: bool, old: bool) -> Result<Self, Error> {
+        if esn && old {
+            return Err(Error::UnsupportedCombination);
+        }
+        let icv_bytes = integrity.algorithm().icv_bytes;
+        let fixed_bytes = if old { OLD_FIXED_BYTES } else { FIXED_BYTES };
+        Ok(Self {
+            spi,
+            integrity,
+            esn,
+            old,
+            fixed_bytes,
+            icv_bytes,
+        })
+    }
+
+    /// Whether its packets carry sequence numbers.
+    #[must_use]
+    pub const fn is_numbered(&self) -> bool {
+        !self.old
+    }
+
+    /// Whether a changed packet is noticed.
+    #[must_use]
+    pub const fn has_integrity(&self) -> bool {
+        self.icv_bytes != 0
+    }
+
+    /// Length of the header behind an IP header of that version.
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-2.6
+    //# the header is padded to a multiple of 32 bits for IPv4 and of 64 bits for IPv6
+    #[must_use]
+    pub const fn header_bytes(&self, ipv6: bool) -> usize {
+        let alignment = if ipv6 { 8 } else { 4 };
+        (self.fixed_bytes + self.icv_bytes).next_multiple_of(alignment)
+    }
+
+    /// Opens a gap at `order.at` and writes the header there, the ICV still zero.
+    ///
+    /// # Errors
+    /// `NoBuffer` if the packet does not fit its buffer.
+    pub(super) fn insert(&self, order: &Order, packet: &mut PacketBuf) -> Result<(), DropReason> {
+        let header_bytes = self.header_bytes(order.ipv6);
+        packet.insert_gap(order.at, header_bytes)?;
+        let repr = Repr {
+            next_header: order.next_header,
+            header_bytes,
+            spi: self.spi,
+            sequence_low: self.is_numbered().then_some(order.sequence.low()),
+        };
+        repr.emit(&mut packet.as_mut_slice()[order.at..])
+    }
+
+    /// Writes the ICV of a packet that is otherwise as it will be sent.
+    ///
+    /// # Errors
+    /// `OutMalformed` if the headers in front are none that AH can cover.
+    pub fn sign(
+        &self,
+        at: usize,
+        sequence: Sequence,
+        rules: AhRules,
+        packet: &mut PacketBuf,
+    ) -> Result<(), DropReason> {
+        let covered = Covered::when_sent(packet.as_slice(), at, rules).ok_or(DropReason::OutMalformed)?;
+        let header_bytes = Packet::new_checked(&packet.as_slice()[at..])?.header_bytes();
+        let (ah, payload) = packet.as_mut_slice()[at..].split_at_mut(header_bytes);
+        let (fixed, rest) = ah.split_at_mut(self.fixed_bytes);
+        let (icv, padding) = rest.split_at_mut(self.icv_bytes);
+        let high = sequence.high().to_be_bytes();
+        let pieces = [
+            covered.as_slice(),
+            fixed,
+            &ZEROS[..self.icv_bytes],
+            padding,
+            payload,
+            self.implicit(&high),
+        ];
+        self.integrity
+            .key()
+            .sign(&pieces, icv)
+            .map_err(|_| DropReason::OutTooBig)
+    }
+
+    /// Verifies the ICV over the whole packet, takes the AH header at `at` out and returns the next header.
+    ///
+    /// `sequence` is what the window inferred; only the caller may mark it, and only after this succeeds.
+    ///
+    /// # Errors
+    /// `InMalformed` if the header has not the length that this SA gives it or the headers in front are none
+    /// that AH can cover, `AuthFailed` if the ICV is not right; the packet is as before then.
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-3.4.4
+    //# the ICV is compared whole, with the fields that may change taken as zero; no match, no packet
+    pub fn open(
+        &self,
+        at: usize,
+        sequence: Sequence,
+        rules: AhRules,
+        packet: &mut PacketBuf,
+    ) -> Result<u8, DropReason> {
+        let bytes = packet.as_slice();
+        let view = Packet::new_checked(bytes.get(at..).ok_or(DropReason::InMalformed)?)?;
+        let (header_bytes, next_header) = (view.header_bytes(), view.next_header());
+        if header_bytes != self.header_bytes(bytes[0] >> 4 == 6) {
+            return Err(DropReason::InMalformed);
+        }
+        let covered = Covered::when_received(bytes, at, rules).ok_or(DropReason::InMalformed)?;
+        let (ah, payload) = bytes[at..].split_at(header_bytes);
+        let (fixed, rest) = ah.split_at(self.fixed_bytes);
+        let (icv, padding) = rest.split_at(self.icv_bytes);
+        let high = sequence.high().to_be_bytes();
+        let pieces = [
+            covered.as_slice(),
+            fixed,
+            &ZEROS[..self.icv_bytes],
+            padding,
+            payload,
+            self.implicit(&high),
+        ];
+        self.integrity
+            .key()
+            .verify(&pieces, icv)
+            .map_err(|_| DropReason::AuthFailed)?;
+        packet.remove_gap(at, header_bytes)?;
+        Ok(next_header)
+    }
+
+    /// What the ICV covers beyond the bytes sent: the high half, with ESN.
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-2.5.1
+    //# the high-order 32 bits are not sent but are in the ICV
+    const fn implicit<'a>(&self, high: &'a [u8; 4]) -> &'a [u8] {
+        if self.esn { high } else { &[] }
+    }
+}
