@@ -265,6 +265,23 @@ pub(super) fn replace_payload(packet: &mut [u8], header_bytes: usize, protocol: 
     Some(())
 }
 
+/// Sets fragment offset, MF flag, total length (that of the slice) and checksum; DF stays.
+pub(super) fn place_fragment(
+    packet: &mut [u8],
+    header_bytes: usize,
+    offset_bytes: u16,
+    more: bool,
+) -> Option<()> {
+    let total = u16::try_from(packet.len()).ok()?;
+    let header = packet.get_mut(..header_bytes)?;
+    let flags = u16_at(header, 6)? & DONT_FRAGMENT | if more { MORE_FRAGMENTS } else { 0 };
+    let field = flags | offset_bytes / 8;
+    header.get_mut(2..4)?.copy_from_slice(&total.to_be_bytes());
+    header.get_mut(6..8)?.copy_from_slice(&field.to_be_bytes());
+    fill_checksum(header);
+    Some(())
+}
+
 /// Replaces the 16-bit word at the even offset `at` and adjusts the checksum.
 pub(super) fn replace_word(
     packet: &mut [u8],

@@ -7,6 +7,7 @@ pub mod ah;
 mod captured;
 pub mod checksum;
 pub mod esp;
+pub mod fragment;
 pub mod icmp;
 pub mod ip;
 pub mod ipv4;
