@@ -121,6 +121,8 @@ _LINUX_ERRNO: Final = {
     "spi-exhausted": errno.ENOENT,
     "unknown-algorithm": errno.ENOSYS,
     "invalid-key-length": errno.EINVAL,
+    "weak-key": errno.EINVAL,
+    "not-for-manual-keys": errno.EINVAL,
     "unsupported-combination": errno.EINVAL,
     "invalid-state": errno.EINVAL,
     "invalid-selector": errno.EINVAL,

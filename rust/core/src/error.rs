@@ -29,6 +29,16 @@ pub enum Error {
         /// The lengths that would do, in bits, salt included.
         expected_bits: &'static [u16],
     },
+    /// The key has the right length, and is one of those that the algorithm's RFC refuses.
+    WeakKey {
+        /// The registry name of the algorithm.
+        algorithm: &'static str,
+    },
+    /// The algorithm needs keys made for one SA alone, and nobody promised that they are.
+    NotForManualKeys {
+        /// The registry name of the algorithm.
+        algorithm: &'static str,
+    },
     /// These algorithms cannot be used together (NULL with no authentication, AEAD with a MAC, …).
     UnsupportedCombination,
     /// A request that the SA's state forbids (UPDATE of a dead SA, …).
@@ -55,6 +65,8 @@ impl Error {
             Self::SpiExhausted => "spi-exhausted",
             Self::UnknownAlgorithm { .. } => "unknown-algorithm",
             Self::InvalidKeyLength { .. } => "invalid-key-length",
+            Self::WeakKey { .. } => "weak-key",
+            Self::NotForManualKeys { .. } => "not-for-manual-keys",
             Self::UnsupportedCombination => "unsupported-combination",
             Self::InvalidState => "invalid-state",
             Self::InvalidSelector => "invalid-selector",
@@ -77,9 +89,22 @@ impl fmt::Display for Error {
                 given_bits,
                 expected_bits,
             } => {
+                write!(f, "{algorithm}: the key has {given_bits} bits, expected ")?;
+                match expected_bits {
+                    [only] => write!(f, "{only}")?,
+                    // A row that takes any whole byte from here to there would fill a page.
+                    [first, .., last] if expected_bits.len() > 4 => {
+                        write!(f, "{first} to {last} in whole bytes")?
+                    }
+                    several => write!(f, "one of {several:?}")?,
+                }
+                f.write_str(" (salt included)")
+            }
+            Self::WeakKey { algorithm } => write!(f, "{algorithm}: this key is a weak one"),
+            Self::NotForManualKeys { algorithm } => {
                 write!(
                     f,
-                    "{algorithm}: the key has {given_bits} bits, expected one of {expected_bits:?} (salt included)"
+                    "{algorithm}: implicit IVs need keys made for this SA alone, by a key exchange (RFC 8750)"
                 )
             }
             Self::UnsupportedCombination => f.write_str("these algorithms cannot be used together"),

@@ -1,6 +1,6 @@
 //! Cipher keys without integrity: CBC, CTR and NULL, in place, with the caller's IV and no padding.
 //! Padding rules and IV choice may not enter.
-//! Answers to: RFC 3602 (AES-CBC), RFC 3686 (AES-CTR), RFC 2410 (NULL).
+//! Answers to: RFC 3602 (AES-CBC), RFC 3686 (AES-CTR), RFC 2410 (NULL), RFC 2451 and 4312 (the others' CBC).
 
 use aws_lc_rs::cipher::{
     AES_128, AES_192, AES_256, Algorithm, DecryptingKey, DecryptionContext, EncryptingKey, EncryptionContext,
@@ -10,6 +10,7 @@ use aws_lc_rs::iv::FixedLength;
 use zeroize::ZeroizeOnDrop;
 
 use super::Refused;
+use super::block::{self, Cbc};
 
 /// AES works on blocks of 16 bytes.
 const BLOCK_BYTES: usize = 16;
@@ -34,6 +35,7 @@ enum Inner {
         key: EncryptingKey,
         nonce: CtrNonce,
     },
+    Cbc(Box<dyn Cbc>),
     Null,
 }
 
@@ -67,6 +69,7 @@ impl CipherKey {
                     .map(|_| ())
                     .map_err(|_| Refused)
             }
+            Inner::Cbc(key) => key.encrypt(iv, text),
             Inner::Null => Ok(()),
         }
     }
@@ -82,6 +85,7 @@ impl CipherKey {
                 let context = DecryptionContext::Iv128(FixedLength::from(iv));
                 decrypting.decrypt(text, context).map(|_| ()).map_err(|_| Refused)
             }
+            Inner::Cbc(key) => key.decrypt(iv, text),
             Inner::AesCtr { .. } | Inner::Null => self.encrypt(iv, text),
         }
     }
@@ -101,7 +105,8 @@ fn counter_block(nonce: &CtrNonce, iv: &[u8]) -> Result<[u8; BLOCK_BYTES], Refus
     Ok(block)
 }
 
-fn aes(key: &[u8]) -> Option<&'static Algorithm> {
+/// The row of the back end for an AES key of that length.
+pub(super) fn aes(key: &[u8]) -> Option<&'static Algorithm> {
     match key.len() {
         16 => Some(&AES_128),
         24 => Some(&AES_192),
@@ -129,6 +134,40 @@ pub(super) fn aes_ctr(material: &[u8]) -> Option<CipherKey> {
         key,
         nonce: CtrNonce(*nonce),
     }))
+}
+
+/// DES-CBC.
+pub(super) fn des_cbc(key: &[u8]) -> Option<CipherKey> {
+    block::des(key).map(cbc)
+}
+
+/// DES-CBC with an IV of four bytes, which its complement follows.
+pub(super) fn des_cbc_short_iv(key: &[u8]) -> Option<CipherKey> {
+    block::des_short_iv(key).map(cbc)
+}
+
+/// 3DES-CBC.
+pub(super) fn triple_des_cbc(key: &[u8]) -> Option<CipherKey> {
+    block::triple_des(key).map(cbc)
+}
+
+/// Blowfish-CBC.
+pub(super) fn blowfish_cbc(key: &[u8]) -> Option<CipherKey> {
+    block::blowfish(key).map(cbc)
+}
+
+/// CAST-128-CBC.
+pub(super) fn cast128_cbc(key: &[u8]) -> Option<CipherKey> {
+    block::cast128(key).map(cbc)
+}
+
+/// Camellia-CBC.
+pub(super) fn camellia_cbc(key: &[u8]) -> Option<CipherKey> {
+    block::camellia(key).map(cbc)
+}
+
+const fn cbc(key: Box<dyn Cbc>) -> CipherKey {
+    CipherKey(Inner::Cbc(key))
 }
 
 /// NULL: the text stays as it is.

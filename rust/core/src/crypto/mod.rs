@@ -4,14 +4,19 @@
 
 pub mod aead;
 pub mod auth;
+mod block;
+mod ccm;
 pub mod cipher;
+mod gcm;
 pub mod iv;
+mod mac;
 pub mod registry;
+mod salt;
 mod secret;
 mod suite;
 
 pub use secret::{AlgorithmKey, Secret};
-pub use suite::{Integrity, Protection, SeparateKeys, Suite};
+pub use suite::{Integrity, Permits, Protection, SeparateKeys, Suite};
 
 use core::fmt;
 

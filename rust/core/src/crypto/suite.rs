@@ -1,6 +1,6 @@
 //! `Suite` (ESP) and `Integrity` (AH): the algorithms of one SA with their keys, checked to make sense together.
 //! Packets and their layout may not enter.
-//! Answers to: RFC 4303 section 3.2 and RFC 4302 section 2.6 (which combinations exist), RFC 8221 section 4 (which are safe).
+//! Answers to: RFC 4303 section 3.2 and RFC 4302 section 2.6 (what exists), RFC 8221 section 4 (what is safe).
 
 use core::fmt;
 
@@ -34,19 +34,43 @@ pub struct Suite {
     authentication: Option<&'static Algorithm>,
 }
 
+/// What is allowed for one SA beyond what everybody gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Permits {
+    /// Neither encryption nor integrity: packets that anybody can read and make.
+    pub unprotected: bool,
+    /// Algorithms that no person's key will do for: somebody promises keys made for this SA alone.
+    pub fresh_keys: bool,
+}
+
 impl Suite {
+    /// Builds a suite with nothing special permitted; no encryption is NULL.
+    ///
+    /// # Errors
+    /// As `permitted`.
+    pub fn build(
+        encryption: Option<&AlgorithmKey>,
+        authentication: Option<&AlgorithmKey>,
+    ) -> Result<Self, Error> {
+        Self::permitted(encryption, authentication, Permits::default())
+    }
+
     /// Builds a suite; no encryption is NULL.
     ///
     /// # Errors
-    /// `UnknownAlgorithm` if a name is not in the registry or is not of that kind, `InvalidKeyLength`,
-    /// `UnsupportedCombination` for an AEAD with a MAC, and CTR or NULL without one.
+    /// `UnknownAlgorithm` if a name is not in the registry or is not of that kind, `InvalidKeyLength`, `WeakKey`,
+    /// `UnsupportedCombination` for an AEAD with a MAC, CTR without one, and a MAC that is AH's alone; and without
+    /// permission `UnsupportedCombination` for NULL without a MAC, `NotForManualKeys` for implicit IVs.
     //= https://www.rfc-editor.org/rfc/rfc4303#section-3.2
     //# encryption and integrity must not both be NULL
     //= https://www.rfc-editor.org/rfc/rfc3686#section-7
     //# AES-CTR is not used without an integrity algorithm
-    pub fn build(
+    //= https://www.rfc-editor.org/rfc/rfc8750#section-5
+    //# implicit IVs need sequence numbers that start with the key and never start again
+    pub fn permitted(
         encryption: Option<&AlgorithmKey>,
         authentication: Option<&AlgorithmKey>,
+        permits: Permits,
     ) -> Result<Self, Error> {
         let null = AlgorithmKey {
             name: "null".to_owned(),
@@ -54,9 +78,16 @@ impl Suite {
         };
         let encryption = encryption.unwrap_or(&null);
         let row = row_for(encryption)?;
+        if !row.manual_keys && !permits.fresh_keys {
+            return Err(Error::NotForManualKeys { algorithm: row.name });
+        }
+        let auth = authentication
+            .map(auth_key)
+            .transpose()?
+            .filter(|(auth_row, _)| auth_row.icv_bytes > 0);
         match row.make {
             Make::Aead(make) => {
-                if authentication.is_some() {
+                if auth.is_some() {
                     return Err(Error::UnsupportedCombination);
                 }
                 let protection = Protection::Combined(keyed(make, row, &encryption.key)?);
@@ -68,10 +99,7 @@ impl Suite {
             }
             Make::Cipher(make) => {
                 let cipher = keyed(make, row, &encryption.key)?;
-                let auth = authentication.map(auth_key).transpose()?;
-                if auth.is_none() && row.iv != IvSource::Random {
-                    return Err(Error::UnsupportedCombination);
-                }
+                check_pair(row, &cipher, auth.as_ref(), permits)?;
                 let (auth_row, auth) = auth.unzip();
                 Ok(Self {
                     protection: Protection::Separate(Box::new(SeparateKeys { cipher, auth })),
@@ -130,21 +158,37 @@ pub struct Integrity {
 }
 
 impl Integrity {
-    /// Builds what AH needs.
+    /// Builds what AH needs, with nothing special permitted.
     ///
     /// # Errors
-    /// `UnsupportedCombination` with encryption or without authentication, `UnknownAlgorithm` if the name is
-    /// not in the registry or is not of that kind, `InvalidKeyLength`.
-    //= https://www.rfc-editor.org/rfc/rfc4302#section-2.6
-    //# the SA names an integrity algorithm, and AH has no other
+    /// As `permitted`.
     pub fn build(
         encryption: Option<&AlgorithmKey>,
         authentication: Option<&AlgorithmKey>,
+    ) -> Result<Self, Error> {
+        Self::permitted(encryption, authentication, Permits::default())
+    }
+
+    /// Builds what AH needs.
+    ///
+    /// # Errors
+    /// `UnsupportedCombination` with encryption, without authentication, and for NULL authentication without
+    /// permission; `UnknownAlgorithm` if the name is not in the registry or is not of that kind,
+    /// `InvalidKeyLength`.
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-2.6
+    //# the SA names an integrity algorithm, and AH has no other
+    pub fn permitted(
+        encryption: Option<&AlgorithmKey>,
+        authentication: Option<&AlgorithmKey>,
+        permits: Permits,
     ) -> Result<Self, Error> {
         if encryption.is_some() {
             return Err(Error::UnsupportedCombination);
         }
         let (row, key) = auth_key(authentication.ok_or(Error::UnsupportedCombination)?)?;
+        if row.icv_bytes == 0 && !permits.unprotected {
+            return Err(Error::UnsupportedCombination);
+        }
         Ok(Self {
             key: Box::new(key),
             row,
@@ -181,6 +225,21 @@ impl fmt::Debug for Suite {
     }
 }
 
+fn check_pair(
+    row: &Algorithm,
+    cipher: &CipherKey,
+    auth: Option<&(&'static Algorithm, AuthKey)>,
+    permits: Permits,
+) -> Result<(), Error> {
+    let possible = match auth {
+        // ESP has one place for an IV, and it is the cipher's.
+        Some((auth_row, _)) => auth_row.iv == IvSource::None,
+        None if cipher.is_null() => permits.unprotected,
+        None => row.iv != IvSource::Counter,
+    };
+    possible.then_some(()).ok_or(Error::UnsupportedCombination)
+}
+
 fn row_for(asked: &AlgorithmKey) -> Result<&'static Algorithm, Error> {
     registry::lookup(&asked.name).ok_or_else(|| Error::UnknownAlgorithm {
         name: asked.name.clone(),
@@ -188,15 +247,14 @@ fn row_for(asked: &AlgorithmKey) -> Result<&'static Algorithm, Error> {
 }
 
 fn keyed<K>(make: fn(&[u8]) -> Option<K>, row: &'static Algorithm, key: &Secret) -> Result<K, Error> {
-    let wrong = Error::InvalidKeyLength {
-        algorithm: row.name,
-        given_bits: key.bits(),
-        expected_bits: row.key_bits,
-    };
     if !row.accepts_key_bits(key.bits()) {
-        return Err(wrong);
+        return Err(Error::InvalidKeyLength {
+            algorithm: row.name,
+            given_bits: key.bits(),
+            expected_bits: row.key_bits,
+        });
     }
-    make(key.as_bytes()).ok_or(wrong)
+    make(key.as_bytes()).ok_or(Error::WeakKey { algorithm: row.name })
 }
 
 fn auth_key(asked: &AlgorithmKey) -> Result<(&'static Algorithm, AuthKey), Error> {
@@ -250,6 +308,110 @@ mod tests {
             let refused = Suite::build(encryption.as_ref(), authentication).unwrap_err();
             assert_eq!(refused, Error::UnsupportedCombination);
         }
+    }
+
+    #[test]
+    fn what_needs_permission() {
+        let unprotected = Permits {
+            unprotected: true,
+            ..Permits::default()
+        };
+        for authentication in [None, Some(&key("null-auth", 0)), Some(&key("null-auth", 9))] {
+            for encryption in [None, Some(&key("null", 0))] {
+                let refused = Suite::build(encryption, authentication).unwrap_err();
+                assert_eq!(refused, Error::UnsupportedCombination);
+                let suite = Suite::permitted(encryption, authentication, unprotected).unwrap();
+                assert!(!suite.has_integrity() && suite.icv_bytes() == 0);
+            }
+        }
+        assert_eq!(
+            Integrity::build(None, Some(&key("null-auth", 0))).unwrap_err(),
+            Error::UnsupportedCombination
+        );
+        assert!(Integrity::permitted(None, Some(&key("null-auth", 0)), unprotected).is_ok());
+        let without = Suite::permitted(Some(&key("aes-ctr", 20)), None, unprotected).unwrap_err();
+        assert_eq!(without, Error::UnsupportedCombination);
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc8750#section-5
+    //# implicit IVs need sequence numbers that start with the key and never start again
+    #[test]
+    fn implicit_ivs_are_not_for_manual_keys() {
+        let fresh = Permits {
+            fresh_keys: true,
+            ..Permits::default()
+        };
+        for (name, bytes) in [
+            ("aes-gcm-16-iiv", 20),
+            ("aes-ccm-8-iiv", 19),
+            ("chacha20-poly1305-iiv", 36),
+        ] {
+            let key = key(name, bytes);
+            let refused = Suite::build(Some(&key), None).unwrap_err();
+            assert_eq!(refused, Error::NotForManualKeys { algorithm: name });
+            assert!(Suite::permitted(Some(&key), None, fresh).unwrap().has_integrity());
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc2451#section-2.3
+    //# keys whose first two or last two thirds are equal are refused: they make it single DES
+    //= https://www.rfc-editor.org/rfc/rfc2405#section-4
+    //# weak keys should be refused
+    #[test]
+    fn weak_keys_are_refused() {
+        let (a, b, weak) = (
+            0x0123_4567_89ab_cdef,
+            0xfedc_ba98_7654_3210,
+            0xe0e0_e0e0_f1f1_f1f1,
+        );
+        let build = |name: &'static str, thirds: &[u64]| {
+            let bytes: Vec<u8> = thirds.iter().flat_map(|third| third.to_be_bytes()).collect();
+            let built = Suite::build(Some(&AlgorithmKey::new(name, &bytes)), None);
+            built
+                .map(|_| ())
+                .map_err(|error| error == Error::WeakKey { algorithm: name })
+        };
+        for name in ["des-cbc", "des-iv64", "des-iv32", "des-deriv"] {
+            assert_eq!(build(name, &[a]), Ok(()));
+            assert_eq!(build(name, &[weak]), Err(true));
+            assert_eq!(build(name, &[0]), Err(true), "parity does not count");
+        }
+        assert_eq!(build("3des-cbc", &[a, b, a]), Ok(()), "two keys are no weak key");
+        for thirds in [
+            [a, a, b],
+            [b, a, a],
+            [a, a ^ 1 << 8, b],
+            [weak, a, b],
+            [a, b, weak],
+        ] {
+            assert_eq!(build("3des-cbc", &thirds), Err(true), "{thirds:x?}");
+        }
+    }
+
+    #[test]
+    fn the_mac_of_ah_is_ah_s_alone() {
+        let gmac = key("aes-128-gmac", 20);
+        let refused = Suite::build(Some(&key("aes-cbc", 16)), Some(&gmac)).unwrap_err();
+        assert_eq!(refused, Error::UnsupportedCombination);
+        let integrity = Integrity::build(None, Some(&gmac)).unwrap();
+        assert_eq!(
+            (integrity.algorithm().icv_bytes, integrity.algorithm().iv_bytes),
+            (16, 8)
+        );
+        let mut icv = [0; 16];
+        assert!(integrity.key().sign(&[b"no IV"], &mut icv).is_err());
+        integrity
+            .key()
+            .sign_with_iv(&[7; 8], &[b"text"], &mut icv)
+            .unwrap();
+        assert!(
+            integrity
+                .key()
+                .verify_with_iv(&[7; 8], &[b"te", b"xt"], &icv)
+                .is_ok()
+        );
+        assert!(integrity.key().verify_with_iv(&[8; 8], &[b"text"], &icv).is_err());
+        assert_eq!(format!("{integrity:?}"), "Integrity(\"aes-128-gmac\")");
     }
 
     #[test]

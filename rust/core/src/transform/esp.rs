@@ -1,6 +1,6 @@
 //! ESP on one packet: seal and open with one SA's keys and a given sequence number.
 //! No SA state (window, lifetime, counter) and no outer header may enter.
-//! Answers to: RFC 4303 sections 2, 3.3 and 3.4; RFC 4106 section 5 (additional data).
+//! Answers to: RFC 4303 sections 2, 3.3 and 3.4; RFC 4106 section 5 (additional data); RFC 8750 (implicit IVs).
 
 use zeroize::Zeroize as _;
 
@@ -91,7 +91,7 @@ impl Esp {
         let mut iv = [0; IV_BYTES_MAX];
         let iv = &mut iv[..self.iv_bytes];
         match self.suite.encryption().iv {
-            IvSource::None => {}
+            IvSource::None | IvSource::Implicit | IvSource::Sequence => {}
             IvSource::Counter => {
                 iv.copy_from_slice(&ivs.explicit(iv_counter).ok_or(DropReason::SequenceOverflow)?);
             }
@@ -121,6 +121,8 @@ impl Esp {
         let (text, icv) = rest.split_at_mut(padded);
         padding::emit(&mut text[payload..], next_header);
 
+        let derived = DerivedIv::of(sequence, self.esn);
+        let iv = derived.or_sent(self.suite.encryption().iv, iv);
         let sealed = match self.suite.protection() {
             Protection::Combined(key) => {
                 let (aad, aad_bytes) = self.additional_data(header, sequence);
@@ -186,11 +188,14 @@ impl Esp {
         sequence: Sequence,
         icv: &[u8],
     ) -> Result<(), DropReason> {
+        let derived = DerivedIv::of(sequence, self.esn);
+        let source = self.suite.encryption().iv;
         match self.suite.protection() {
             Protection::Combined(key) => {
                 let (aad, aad_bytes) = self.additional_data(front, sequence);
                 let (header, text) = front.split_at_mut(text_at);
-                key.open(&header[HEADER_BYTES..], &aad[..aad_bytes], text, icv)
+                let iv = derived.or_sent(source, &header[HEADER_BYTES..]);
+                key.open(iv, &aad[..aad_bytes], text, icv)
                     .map_err(|_| DropReason::AuthFailed)
             }
             Protection::Separate(keys) => {
@@ -200,7 +205,8 @@ impl Esp {
                         .map_err(|_| DropReason::AuthFailed)?;
                 }
                 let (header, text) = front.split_at_mut(text_at);
-                let decrypted = keys.cipher.decrypt(&header[HEADER_BYTES..], text);
+                let iv = derived.or_sent(source, &header[HEADER_BYTES..]);
+                let decrypted = keys.cipher.decrypt(iv, text);
                 if decrypted.is_err() {
                     text.zeroize();
                 }
@@ -230,6 +236,31 @@ impl Esp {
     //# the high-order 32 bits are not sent but are in the ICV
     const fn implicit<'a>(&self, high: &'a [u8; 4]) -> &'a [u8] {
         if self.esn { high } else { &[] }
+    }
+}
+
+/// The IVs that do not travel: both are in the eight bytes of the sequence number.
+struct DerivedIv([u8; 8]);
+
+impl DerivedIv {
+    //= https://www.rfc-editor.org/rfc/rfc8750#section-4
+    //# the IV is not sent: it is the sequence number, filled up with zeros to 64 bits
+    fn of(sequence: Sequence, esn: bool) -> Self {
+        let number = if esn {
+            sequence.0
+        } else {
+            u64::from(sequence.low())
+        };
+        Self(number.to_be_bytes())
+    }
+
+    /// The IV at work: this one where the algorithm derives it, or the one in the packet.
+    fn or_sent<'a>(&'a self, source: IvSource, sent: &'a [u8]) -> &'a [u8] {
+        match source {
+            IvSource::None | IvSource::Counter | IvSource::Random => sent,
+            IvSource::Implicit => &self.0,
+            IvSource::Sequence => &self.0[4..],
+        }
     }
 }
 
