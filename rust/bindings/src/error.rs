@@ -36,6 +36,8 @@ fn errno_of(error: &Error) -> i32 {
         Error::InvalidSpi
         | Error::UnknownAlgorithm { .. }
         | Error::InvalidKeyLength { .. }
+        | Error::WeakKey { .. }
+        | Error::NotForManualKeys { .. }
         | Error::UnsupportedCombination
         | Error::InvalidState
         | Error::InvalidSelector
