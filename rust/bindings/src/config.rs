@@ -24,6 +24,7 @@ pub(crate) fn setting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Setting>
         "ah_tunnel_level" => Setting::AhTunnelLevel(level(name, value)?),
         "ah_clear_tos" => Setting::AhClearTos(value.extract()?),
         "ah_offset_mask" => Setting::AhOffsetMask(value.extract()?),
+        "ah_wide_padding" => Setting::AhWidePadding(value.extract()?),
         "prefer_old_sa" => Setting::PreferOldSa(value.extract()?),
         "df" => Setting::Df(df(&value.extract::<String>()?)?),
         "local" => Setting::Local(local(value)?),
@@ -66,6 +67,7 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'
     dict.set_item("ah_tunnel_level", level_word(config.ah_tunnel_level))?;
     dict.set_item("ah_clear_tos", config.ah_rules.clear_tos)?;
     dict.set_item("ah_offset_mask", config.ah_rules.offset_mask)?;
+    dict.set_item("ah_wide_padding", config.ah_rules.wide_padding)?;
     dict.set_item("prefer_old_sa", config.prefer_old_sa)?;
     dict.set_item("df", df_word(config.df))?;
     let local = config.local.as_ref();

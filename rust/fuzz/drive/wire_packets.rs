@@ -9,7 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sallet_core::wire::ip::Summary;
-use sallet_core::wire::{checksum, esp, icmp, ip, ipv4, ipv6, transport, udp, udp_encap};
+use sallet_core::wire::{ah, checksum, esp, icmp, ip, ipv4, ipv6, transport, udp, udp_encap};
 
 /// Puts `data` through every view and every Repr.
 pub(crate) fn run(data: &[u8]) {
@@ -32,6 +32,14 @@ fn inner(bytes: &[u8]) {
     let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
     for protocol in 0..=u8::MAX {
         let _ = transport::ports(protocol, bytes);
+    }
+    if let Ok(packet) = ah::Packet::new_checked(bytes) {
+        let repr = ah::Repr::parse(&packet);
+        let mut header = vec![0xaa; packet.header_bytes()];
+        repr.emit(&mut header).expect("a length that was read fits");
+        let again = ah::Packet::new_checked(&header).expect("what was written can be read");
+        assert_eq!(ah::Repr::parse(&again), repr);
+        assert_eq!(again.icv().len(), packet.icv().len());
     }
     if let Ok(packet) = esp::Packet::new_checked(bytes) {
         let mut header = [0; esp::HEADER_BYTES];

@@ -49,7 +49,7 @@ pub struct Config {
     pub ah_transport_level: DefaultLevel,
     /// Level `default` of an AH template in tunnel mode.
     pub ah_tunnel_level: DefaultLevel,
-    /// What of an IPv4 header is in the ICV of AH.
+    /// How AH goes with IPv4.
     pub ah_rules: AhRules,
     /// Prefer the oldest of several outbound SAs that would do; else the newest.
     pub prefer_old_sa: bool,
@@ -122,6 +122,8 @@ pub enum Setting {
     AhClearTos(bool),
     /// `offset_mask` of [`Config::ah_rules`].
     AhOffsetMask(u16),
+    /// `wide_padding` of [`Config::ah_rules`].
+    AhWidePadding(bool),
     /// [`Config::prefer_old_sa`].
     PreferOldSa(bool),
     /// [`Config::df`].
@@ -168,6 +170,7 @@ impl Config {
             Setting::AhTunnelLevel(value) => self.ah_tunnel_level = value,
             Setting::AhClearTos(value) => self.ah_rules.clear_tos = value,
             Setting::AhOffsetMask(value) => self.ah_rules.offset_mask = value,
+            Setting::AhWidePadding(value) => self.ah_rules.wide_padding = value,
             Setting::PreferOldSa(value) => self.prefer_old_sa = value,
             Setting::Df(value) => self.df = value,
             Setting::Local(value) => self.local = value,

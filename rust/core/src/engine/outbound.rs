@@ -17,8 +17,8 @@ use crate::selector::SelectorKey;
 use crate::spd::{Action, Policy};
 use crate::terms::{Direction, Level, Mode, Template};
 use crate::time::Instant;
-use crate::transform::Order;
 use crate::transform::tunnel::{self, Outer};
+use crate::transform::{AhRules, Order};
 use crate::wire::ip::{self, Summary};
 use crate::wire::{ipv4, ipv6, protocol, udp, udp_encap};
 use std::net::IpAddr;
@@ -177,12 +177,14 @@ impl Pass<'_> {
     //# the sender is told the path MTU less what IPsec adds
     fn check_fits(&mut self, packet: &PacketBuf, summary: &Summary) -> Result<(), DropReason> {
         let limit = self.config.path_mtu as usize;
-        if limit == 0 || sealed_bytes(&self.worker.chain, summary, packet.len()) <= limit {
+        let rules = self.config.ah_rules;
+        if limit == 0 || sealed_bytes(&self.worker.chain, summary, packet.len(), rules) <= limit {
             return Ok(());
         }
         let chain = &self.worker.chain;
-        let fits =
-            icmp::largest_that_fits(packet.len(), |bytes| sealed_bytes(chain, summary, bytes) <= limit);
+        let fits = icmp::largest_that_fits(packet.len(), |bytes| {
+            sealed_bytes(chain, summary, bytes, rules) <= limit
+        });
         if let Some(answer) = icmp::too_big_answer(packet.as_slice(), fits, summary) {
             self.stats.too_big_answers.add(answer.len());
             self.out.deliver.push(answer);
@@ -234,6 +236,7 @@ impl Pass<'_> {
             sequence,
             iv_counter,
             ipv6: params.id.destination.is_ipv6(),
+            rules: self.config.ah_rules,
         };
         let carried = transform.seal(&order, &mut self.worker.ivs, packet)?;
         let (id, after_bytes) = (params.id, packet.len());
@@ -254,12 +257,7 @@ impl Pass<'_> {
         }
         //= https://www.rfc-editor.org/rfc/rfc4302#section-3.3.3
         //# AH covers the IP header in front of it, so that header must be there first
-        transform.finish(
-            packet.len() - carried_bytes,
-            sequence,
-            self.config.ah_rules,
-            packet,
-        )?;
+        transform.finish(packet.len() - carried_bytes, &order, packet)?;
         if params.encap.is_some() && id.destination.is_ipv6() {
             fill_udp_checksum(packet)?;
         }
@@ -370,7 +368,7 @@ fn fill_udp_checksum(packet: &mut PacketBuf) -> Result<(), DropReason> {
 }
 
 /// How long a packet of `bytes` will be once the whole chain has sealed it.
-fn sealed_bytes(chain: &[Link], summary: &Summary, bytes: usize) -> usize {
+fn sealed_bytes(chain: &[Link], summary: &Summary, bytes: usize, rules: AhRules) -> usize {
     let (mut total, mut at) = (bytes, summary.transport_at);
     for link in chain {
         let Some(transform) = link.association.transform() else {
@@ -385,9 +383,12 @@ fn sealed_bytes(chain: &[Link], summary: &Summary, bytes: usize) -> usize {
             } else {
                 ipv4::HEADER_BYTES
             };
-            (total, at) = (header + encap + transform.sealed_bytes(total, ipv6), header);
+            (total, at) = (
+                header + encap + transform.sealed_bytes(total, ipv6, rules),
+                header,
+            );
         } else {
-            total = at + encap + transform.sealed_bytes(total.saturating_sub(at), ipv6);
+            total = at + encap + transform.sealed_bytes(total.saturating_sub(at), ipv6, rules);
         }
     }
     total

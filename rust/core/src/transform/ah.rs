@@ -34,8 +34,12 @@ impl Ah {
         if esn && old {
             return Err(Error::UnsupportedCombination);
         }
-        let icv_bytes = integrity.algorithm().icv_bytes;
-        let fixed_bytes = if old { OLD_FIXED_BYTES } else { FIXED_BYTES };
+        let (fixed_bytes, icv_bytes) = if old {
+            let whole_bytes = integrity.key().whole_bytes();
+            (OLD_FIXED_BYTES, whole_bytes.ok_or(Error::UnsupportedCombination)?)
+        } else {
+            (FIXED_BYTES, integrity.algorithm().icv_bytes)
+        };
         Ok(Self {
             spi,
             integrity,
@@ -62,17 +66,28 @@ impl Ah {
     //= https://www.rfc-editor.org/rfc/rfc4302#section-2.6
     //# the header is padded to a multiple of 32 bits for IPv4 and of 64 bits for IPv6
     #[must_use]
-    pub const fn header_bytes(&self, ipv6: bool) -> usize {
-        let alignment = if ipv6 { 8 } else { 4 };
+    pub const fn header_bytes(&self, ipv6: bool, rules: AhRules) -> usize {
+        let alignment = if ipv6 || rules.wide_padding { 8 } else { 4 };
+        self.aligned_bytes(alignment)
+    }
+
+    const fn aligned_bytes(&self, alignment: usize) -> usize {
         (self.fixed_bytes + self.icv_bytes).next_multiple_of(alignment)
+    }
+
+    /// Whether a header that arrived is as long as this SA makes it: over IPv4, either padding will do.
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-2.2
+    //# the length field is checked against what the SA's algorithm gives
+    const fn is_header_bytes(&self, header_bytes: usize, ipv6: bool) -> bool {
+        header_bytes == self.aligned_bytes(8) || !ipv6 && header_bytes == self.aligned_bytes(4)
     }
 
     /// Opens a gap at `order.at` and writes the header there, the ICV still zero.
     ///
     /// # Errors
     /// `NoBuffer` if the packet does not fit its buffer.
-    pub(super) fn insert(&self, order: &Order, packet: &mut PacketBuf) -> Result<(), DropReason> {
-        let header_bytes = self.header_bytes(order.ipv6);
+    pub fn insert(&self, order: &Order, packet: &mut PacketBuf) -> Result<(), DropReason> {
+        let header_bytes = self.header_bytes(order.ipv6, order.rules);
         packet.insert_gap(order.at, header_bytes)?;
         let repr = Repr {
             next_header: order.next_header,
@@ -133,7 +148,7 @@ impl Ah {
         let bytes = packet.as_slice();
         let view = Packet::new_checked(bytes.get(at..).ok_or(DropReason::InMalformed)?)?;
         let (header_bytes, next_header) = (view.header_bytes(), view.next_header());
-        if header_bytes != self.header_bytes(bytes[0] >> 4 == 6) {
+        if !self.is_header_bytes(header_bytes, bytes[0] >> 4 == 6) {
             return Err(DropReason::InMalformed);
         }
         let covered = Covered::when_received(bytes, at, rules).ok_or(DropReason::InMalformed)?;
@@ -164,3 +179,6 @@ impl Ah {
         if self.esn { high } else { &[] }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,8 @@ pub struct Order {
     pub iv_counter: u64,
     /// Whether the header in front of `at` is, or will be, IPv6.
     pub ipv6: bool,
+    /// How AH is done.
+    pub rules: AhRules,
 }
 
 impl Transform {
@@ -75,17 +77,11 @@ impl Transform {
     ///
     /// # Errors
     /// As [`Ah::sign`]; the packet must not be sent then.
-    pub fn finish(
-        &self,
-        at: usize,
-        sequence: Sequence,
-        rules: AhRules,
-        packet: &mut PacketBuf,
-    ) -> Result<(), DropReason> {
+    pub fn finish(&self, at: usize, order: &Order, packet: &mut PacketBuf) -> Result<(), DropReason> {
         match self {
             // The ICV does not cover what stands in front.
             Self::Esp(_) => Ok(()),
-            Self::Ah(ah) => ah.sign(at, sequence, rules, packet),
+            Self::Ah(ah) => ah.sign(at, order.sequence, order.rules, packet),
         }
     }
 
@@ -109,10 +105,10 @@ impl Transform {
 
     /// How long a payload of that many bytes becomes, without headers in front.
     #[must_use]
-    pub const fn sealed_bytes(&self, payload: usize, ipv6: bool) -> usize {
+    pub const fn sealed_bytes(&self, payload: usize, ipv6: bool, rules: AhRules) -> usize {
         match self {
             Self::Esp(esp) => esp.sealed_bytes(payload),
-            Self::Ah(ah) => ah.header_bytes(ipv6) + payload,
+            Self::Ah(ah) => ah.header_bytes(ipv6, rules) + payload,
         }
     }
 

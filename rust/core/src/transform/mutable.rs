@@ -9,13 +9,15 @@ const COVERED_BYTES_MAX: usize = ipv6::HEADER_BYTES + ipv6::MAXIMUM_EXTENSION_BY
 /// IPv6 options with this bit in their type may change on the way (RFC 8200 §4.2).
 const CHANGES_EN_ROUTE: u8 = 0x20;
 
-/// What of an IPv4 header is in the ICV; the default is RFC 4302, the rest is for peers with RFC 1826.
+/// How AH goes with IPv4; the default is RFC 4302, the rest is for peers that read it otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AhRules {
-    /// TOS counts as zero.
+    /// TOS counts as zero in the ICV; for RFC 1826 it counted as it is.
     pub clear_tos: bool,
-    /// Flags and fragment offset count as far as this mask lets them.
+    /// Flags and fragment offset count in the ICV as far as this mask lets them; for RFC 1826 they counted.
     pub offset_mask: u16,
+    /// The header is sent as a multiple of 8 bytes, as over IPv6: Linux has it so unless told `align4`.
+    pub wide_padding: bool,
 }
 
 impl Default for AhRules {
@@ -23,6 +25,7 @@ impl Default for AhRules {
         Self {
             clear_tos: true,
             offset_mask: 0,
+            wide_padding: false,
         }
     }
 }

@@ -46,5 +46,8 @@ captured! {
     IPV4_SCTP_INIT = "ipv4_sctp_init";
     IPV4_DCCP_REQUEST = "ipv4_dccp_request";
     IPV6_MOBILITY = "ipv6_mobility";
+    IPV4_AH_TRANSPORT = "ipv4_ah_transport";
+    IPV4_AH_BEHIND_SOURCE_ROUTE = "ipv4_ah_behind_source_route";
+    IPV6_AH_TUNNEL = "ipv6_ah_tunnel";
     IPV6_AH_BEHIND_OPTIONS = "ipv6_ah_behind_options";
 }
