@@ -28,12 +28,6 @@ enum Inner {
 /// What computes an ICV other than the usual HMACs.
 pub(super) trait Mac: Send + Sync {
     /// The whole ICV of `pieces`, as if they were one text.
-    /// Length of the ICV before any truncation; `None` where there is none without an IV.
-    #[must_use]
-    pub fn whole_bytes(&self) -> Option<usize> {
-        self.whole(&[], &[]).ok().map(|whole| whole.length)
-    }
-
     fn whole(&self, iv: &[u8], pieces: &[&[u8]]) -> Result<Whole, Refused>;
 }
 
@@ -98,6 +92,12 @@ impl AuthKey {
         bool::from(whole.cut(icv.len())?.ct_eq(icv))
             .then_some(())
             .ok_or(Refused)
+    }
+
+    /// Length of the ICV before any truncation; `None` where there is none without an IV.
+    #[must_use]
+    pub fn whole_bytes(&self) -> Option<usize> {
+        self.whole(&[], &[]).ok().map(|whole| whole.length)
     }
 
     fn whole(&self, iv: &[u8], pieces: &[&[u8]]) -> Result<Whole, Refused> {
