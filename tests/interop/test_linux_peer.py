@@ -256,7 +256,7 @@ def _their_side(flows: list[Flow]) -> list[str]:
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, list[Flow]], Station]]:
     """Build a station for the tests of this file; all of them end with it."""
-    for capability in ("engine", "nft", "linux-peer"):
+    for capability in ("engine", "nft", "ping", "linux-peer"):
         need(capability)
     with ExitStack() as stack:
         yield lambda mode, flows: station(stack, tmp_path_factory.mktemp(mode), mode, flows)
