@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from netns import DaemonProcess, Lab, Namespace
 
 pytestmark = pytest.mark.netns

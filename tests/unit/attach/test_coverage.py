@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sallet.attach.coverage import Coverage, Range, is_whole_family, range_text
 
 small = st.integers(0, 40)

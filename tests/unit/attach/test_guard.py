@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import pytest
+
 from sallet.attach import guard
 from sallet.attach.guard import GuardConfig, compile_guard
 from unit.attach.entries import Entry, Template, entry

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from sallet.attach import cleanup, devices
 from sallet.attach.cleanup import Names, Record
 from sallet.attach.coverage import Network
