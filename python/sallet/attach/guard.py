@@ -212,8 +212,27 @@ def _prerouting_rules(
 def _output_rules(outbound: Sequence[PolicyLike], config: GuardConfig) -> list[str]:
     """Mark what this host sends and may need the engine; the hook routes anew after a mark."""
     if config.mode != "host":
-        return []
-    return [_FROM_ENGINE, _NEIGHBOUR_DISCOVERY, 'oifname "lo" accept', *_marking(outbound, config)]
+        return _unreachable_rules(config)
+    unmarked = [_FROM_ENGINE, _NEIGHBOUR_DISCOVERY, 'oifname "lo" accept']
+    return [*unmarked, *_unreachable_rules(config), *_marking(outbound, config)]
+
+
+def _unreachable_rules(config: GuardConfig) -> list[str]:
+    """Drop the kernel's own answer to what only a daemon can take.
+
+    While a daemon starts or ends, its device may be there and its sockets not; `_owned_rules` cannot tell.
+    The answers quote the packet: 8 octets behind the start of ICMP stands its IP header.
+    """
+    protocols = ", ".join(map(str, _IPSEC_PROTOCOLS))
+    verdict = 'counter name "NoDaemon" drop'
+    rules = [
+        f"icmp type 3 icmp code 2 @th,136,8 {{ {protocols} }} {verdict}",
+        f"icmpv6 type 4 icmpv6 code 1 @th,112,8 {{ {protocols} }} {verdict}",
+    ]
+    if (port := config.udp_port) is not None:
+        rules.append(f"icmp type 3 icmp code 3 @th,136,8 17 @th,240,16 {port} {verdict}")
+        rules.append(f"icmpv6 type 1 icmpv6 code 4 @th,112,8 17 @th,400,16 {port} {verdict}")
+    return rules
 
 
 def _marking(outbound: Sequence[PolicyLike], config: GuardConfig) -> list[str]:

@@ -92,7 +92,7 @@ def test_marks_are_a_superset_by_address_only() -> None:
 def test_a_gateway_marks_nothing_and_names_its_destinations() -> None:
     policies = [entry("out", "10.1.0.0/16", "10.2.0.0/23"), entry("out", "::/0", "fd02::/64", "discard")]
     compiled = compile_guard(policies, with_config(mode="gateway"))
-    assert chain(compiled.text, "output") == []
+    assert not any("mark" in rule for rule in chain(compiled.text, "output"))
     destinations = [str(p) for coverage in compiled.outbound_destinations for p in coverage.prefixes()]
     assert destinations == ["10.2.0.0/23", "fd02::/64"]
 
