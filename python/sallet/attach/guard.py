@@ -189,7 +189,7 @@ def _script(chains: dict[str, list[str]], config: GuardConfig) -> str:
 
 # Chains
 
-_NEIGHBOUR_DISCOVERY = "meta l4proto 58 icmpv6 type 133-137 accept"
+_NEIGHBOUR_DISCOVERY = "meta nfproto ipv6 meta l4proto 58 icmpv6 type 133-137 accept"
 _FROM_ENGINE = f"meta mark & {MARK_MASK:#x} == {BYPASS_MARK:#x} accept"
 _SET_ROUTE_MARK = f"meta mark set meta mark & {~MARK_MASK & 0xFFFFFFFF:#x} | {ROUTE_MARK:#x}"
 _CLEAR_MARK = f"meta mark set meta mark & {~MARK_MASK & 0xFFFFFFFF:#x}"
