@@ -28,7 +28,7 @@ spdadd fd01::/32 fd02::/32 any -P out discard ;
 """
 
 
-MOMENTS = 10
+MOMENTS = 7
 """At so many moments of a start it is ended."""
 FOREIGN = """
 table inet sallet_0123456789ab {
