@@ -43,7 +43,7 @@ def test_families_are_kept_apart() -> None:
         (IPv4Address("10.0.0.1"), IPv4Address("10.0.0.1")),
         (IPv6Address("::"), IPv6Address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
     ]
-    assert Coverage.of(4, mixed).elements() == "10.0.0.1"
+    assert Coverage.of(4, mixed).elements() == ["10.0.0.1"]
     assert Coverage.of(6, mixed).is_everything
     assert Coverage.of(6, mixed[:1]).is_empty
     assert is_whole_family(mixed[1])
