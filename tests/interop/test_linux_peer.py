@@ -208,7 +208,7 @@ def station(stack: ExitStack, scratch: Path, mode: str, flows: list[Flow]) -> St
     server = users.start(sys.executable, PROGRAM, "serve")
     assert server.stdout is not None
     assert server.stdout.readline() == "serving\n"
-    peer.run(f"{SERVE} >/tmp/server 2>&1 & while ! grep -q serving /tmp/server; do sleep 0.05; done")
+    peer.run(f"{SERVE} >/run/server 2>&1 & while ! grep -q serving /run/server; do sleep 0.05; done")
     return Station(peer, daemon, users)
 
 
