@@ -86,8 +86,8 @@ fuzz: ## fuzz every target for SECONDS=30 (needs `cargo install cargo-fuzz`)
 	scripts/fuzz $${SECONDS_PER_TARGET:-$${SECONDS:-30}}
 
 .PHONY: bench
-bench: build ## the baseline of docs/benchmarks.md, measured here and now
-	$(PYTHON) -m bench
+bench: build ## the baseline of docs/benchmarks.md, measured here and now (ARGS=--write rewrites the document)
+	$(PYTHON) -m bench $(ARGS)
 
 .PHONY: fmt
 fmt: $(VENV)/.ready ## format everything

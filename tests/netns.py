@@ -159,6 +159,21 @@ class Namespace:
         stop(self._holder)
 
 
+class Here(Namespace):
+    """No namespace of its own: programs run where the tests run, without any privilege."""
+
+    def __init__(self) -> None:
+        self.name = "here"
+        self.pid = os.getpid()
+        self._enter = []
+        self._started = []
+
+    def close(self) -> None:
+        """End what was started."""
+        for process in reversed(self._started):
+            stop(process)
+
+
 class Lab:
     """Namespaces that know each other: one user namespace where there is no root, veth pairs between."""
 

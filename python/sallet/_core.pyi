@@ -3,7 +3,7 @@ The engine of sallet: SPD, SAD, replay windows and ESP, without a kernel.
 """
 
 import builtins
-from _typeshed import Incomplete, SupportsGetItem
+from _typeshed import SupportsGetItem
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
@@ -789,4 +789,10 @@ def udp_packet(source: str | IPv4Address | IPv6Address, destination: str | IPv4A
     Makes a UDP packet with correct checksums. Raises ValueError if the families differ.
     """
 
-def __getattr__(name: str) -> Incomplete: ...
+class EngineError(OSError):
+    """
+    A request to the SAD or the SPD was refused; nothing was changed.
+
+    `errno` is the plain errno; `kind` is a stable word ("exists", "not-found", "invalid-key-length", ...).
+    """
+    kind: str

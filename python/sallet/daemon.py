@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Literal
 
 from sallet import _core, rundir
 from sallet.attach import guard
-from sallet.attach.guard import BYPASS_MARK, GuardConfig
+from sallet.attach.clauses import GuardConfig
+from sallet.attach.guard import BYPASS_MARK
 from sallet.attach.mtu import Sizes, device_mtu
 from sallet.control import protocol
 from sallet.control.methods import Methods
@@ -166,7 +167,6 @@ class Daemon:
         self._engine.configure("path_mtu", path_mtu)
         settings = self._engine.config()
         return GuardConfig(
-            table="named_by_the_attachment",
             device=options.device,
             device_mtu=options.mtu or self._wanted_mtu(),
             mode="gateway" if options.mode == "gateway" else "host",
@@ -287,17 +287,17 @@ class Daemon:
             "run_dir": str(options.run_dir),
             "attachment": None,
         }
-        if attachment is not None and attachment.guard is not None:
+        if attachment is not None and attachment.table.guard is not None:
             config = attachment.config
             status["attachment"] = {
                 "device": config.device,
                 "device_mtu": config.device_mtu,
                 "path_mtu": self._engine.config()["path_mtu"],
                 "udp_port": config.udp_port,
-                "nft_table": config.table,
+                "nft_table": attachment.table.name,
                 "routing_tables": [attachment.names.mark_table, attachment.names.prefix_table],
                 "datapath_failure": self._datapath.failure if self._datapath is not None else None,
-                "entries_by_address_only": attachment.guard.entries_by_address_only,
+                "entries_by_address_only": attachment.table.guard.entries_by_address_only,
                 "exempt": [
                     f"the daemon's own packets (mark {guard.BYPASS_MARK:#x}/{guard.MARK_MASK:#x})",
                     "neighbour discovery (ICMPv6 types 133 to 137)",
@@ -308,12 +308,9 @@ class Daemon:
     def _guard_drops(self) -> list[Json]:
         if self._attachment is None:
             return []
-        from sallet.attach import devices
-
-        counted = devices.nft_counters(self._attachment.config.table)
         return [
-            {"reason": name, "packets": packets, "bytes": size, "explanation": guard.COUNTERS.get(name, "")}
-            for name, (packets, size) in counted.items()
+            {"reason": name, "packets": packets, "bytes": size, "explanation": guard.COUNTERS[name]}
+            for name, (packets, size) in self._attachment.table.counters().items()
         ]
 
 

@@ -32,7 +32,10 @@ def _program(name: str, *arguments: str) -> Callable[[], str | None]:
     def check() -> str | None:
         if shutil.which(name) is None:
             return f"{name} is not installed"
-        done = subprocess.run([name, *arguments], capture_output=True, text=True, timeout=30, check=False)
+        try:
+            done = subprocess.run([name, *arguments], capture_output=True, text=True, timeout=30, check=False)
+        except OSError as error:  # For example, its file carries a capability that this process may not have.
+            return f"{name}: {error.strerror}"
         return (done.stderr.strip() or f"exit status {done.returncode}") if done.returncode else None
 
     return check

@@ -60,9 +60,10 @@ class Heard:
     """Every frame that is not of the marked flow."""
     others_lost: int
 
-    def in_clear(self) -> list[str]:
-        """Describe the frames that are neither of the flow nor named as a link's own talk."""
-        return [describe(frame) for frame in self.others if chatter(frame) is None]
+    def in_clear(self, besides: list[bytes] | None = None) -> list[str]:
+        """Describe the frames that are not of the flow, not a link's own talk, and not known otherwise."""
+        known = besides or []
+        return [describe(frame) for frame in self.others if chatter(frame) is None and frame not in known]
 
     def spis(self) -> set[int]:
         """Give the SPIs that were seen."""

@@ -25,11 +25,12 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from sallet import _core
-from sallet.attach import devices, guard
-from sallet.attach.guard import MARK_MASK, ROUTE_MARK, GuardConfig
+from sallet.attach import devices
+from sallet.attach.clauses import GuardConfig
+from sallet.attach.guard import MARK_MASK, ROUTE_MARK, compile_guard
+from sallet.attach.table import GuardTable
 
 Address = IPv4Address | IPv6Address
-TABLE = "sallet_probe"
 MARK_TABLE = 5300
 LATE_SECS = 0.3
 """How long an expected packet may take; what must not pass is looked for once more at the end of each SPD."""
@@ -214,7 +215,7 @@ def make_template(rng: random.Random, family: int) -> _core.Template:
     )
 
 
-def make_engine(rng: random.Random) -> _core.Engine:
+def make_engine(rng: random.Random, bench: Bench) -> _core.Engine:
     engine = _core.Engine(seed=rng.randbytes(32), clock="manual")
     engine.configure("default_policy", rng.choice(("bypass", "bypass", "discard")))
     for protocol in ("esp", "ah"):
@@ -226,6 +227,8 @@ def make_engine(rng: random.Random) -> _core.Engine:
         except _core.EngineError as error:
             if error.kind != "exists":
                 raise
+        if rng.random() < 0.1:
+            bench.load(engine)  # The table is to be right after any number of changes.
     for spi in range(rng.randrange(3)):
         family = rng.choice((4, 6))
         engine.sad_add(
@@ -263,6 +266,7 @@ class Bench:
             shell(f"{ip} route add default dev sallet0 table {MARK_TABLE} metric 10")
             shell(f"{ip} route add blackhole default table {MARK_TABLE} metric 1000")
             shell(f"{ip} rule add fwmark {ROUTE_MARK}/{MARK_MASK} lookup {MARK_TABLE} pref 530")
+        self.table = GuardTable("sallet_probe", devices.apply_nft, devices.nft_tables, devices.nft_counters)
         self.sender4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self.sender6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self.programs = {
@@ -275,13 +279,12 @@ class Bench:
     def load(self, engine: _core.Engine) -> None:
         settings = engine.config()
         config = GuardConfig(
-            table=TABLE,
             device="sallet0",
             device_mtu=1400,
             default_policy=settings["default_policy"],
             levels={name: value for name, value in settings.items() if name.endswith("_level")},
         )
-        devices.apply_nft(guard.compile_guard(engine.spd_dump(), config).text)
+        self.table.change(compile_guard(engine.spd_dump(), config))
 
     def send(self, probe: Probe) -> None:
         if probe.direction != "out":
@@ -426,7 +429,7 @@ def main() -> int:
     differences = 0
     for number in range(arguments.first, arguments.first + arguments.spds):
         rng = random.Random(f"{arguments.seed}/{number}")
-        engine = make_engine(rng)
+        engine = make_engine(rng, bench)
         bench.load(engine)
         for index in range(arguments.packets):
             probe = make_probe(rng, number << 8 | index)

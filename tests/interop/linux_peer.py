@@ -39,21 +39,20 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t hostfs none /mnt -o {scratch}
-mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 stty -echo
-mkdir -p /tmp/root/lib/modules
-ln -s {all_modules}/$(uname -r) /tmp/root/lib/modules/
-printf '#!/bin/sh\nexec modprobe -d /tmp/root "$@"\n' >/tmp/modprobe
-chmod +x /tmp/modprobe
-echo /tmp/modprobe >/proc/sys/kernel/modprobe
-/tmp/modprobe -a {modules}
+mkdir -p /run/root/lib/modules
+ln -s {all_modules}/$(uname -r) /run/root/lib/modules/
+printf '#!/bin/sh\nexec modprobe -d /run/root "$@"\n' >/run/modprobe
+chmod +x /run/modprobe
+echo /run/modprobe >/proc/sys/kernel/modprobe
+/run/modprobe -a {modules}
 ip link set lo up
 echo "peer: booted $(uname -r)"
 while read -r number; do
-    sh -e /mnt/$number.sh </dev/null >/tmp/output 2>&1
+    sh -e /mnt/$number.sh </dev/null >/run/output 2>&1
     status=$?
-    cat /tmp/output
+    cat /run/output
     echo
     echo "peer: done $number $status"
 done

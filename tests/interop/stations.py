@@ -19,6 +19,7 @@ from sallet import _core
 
 TRANSFER_BYTES = 50_000_000
 TRANSFER_SECS = 60.0
+LINK_MTU = 1500
 PING_PATTERN = traffic.SECRET[:16].hex()
 _TRAFFIC, _TRANSFER = Path(traffic.__file__), Path(transfer.__file__)
 
@@ -63,15 +64,23 @@ class End:
     def ping(
         self, other: End, size: int, *, count: int = 3, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Ping with a payload that a listener would know again."""
-        words = f"ping -n -c {count} -i 0.05 -W 2 -w 10 -s {size} -p {PING_PATTERN} -I".split()
-        return self.namespace.run(*words, self.address, other.address, check=check, timeout=20)
+        """Ping with a payload that a listener would know again; with `check`, every one is answered."""
+        words = f"ping -n -c {count} -i 0.05 -W 2 -s {size} -p {PING_PATTERN} -I".split()
+        done = self.namespace.run(*words, self.address, other.address, check=check, timeout=20)
+        assert not check or f" {count} received" in done.stdout, done.stdout
+        return done
 
-    def hears_nothing_of(self, other: End) -> bool:
+    def hears_nothing_of(self, other: End, size: int = 56) -> bool:
         """Say whether pings stay without an answer."""
-        words = f"ping -n -c 2 -i 0.2 -W 0.3 -w 1 -s 56 -p {PING_PATTERN} -I".split()
+        words = f"ping -n -c 2 -i 0.2 -W 0.3 -s {size} -p {PING_PATTERN} -I".split()
         done = self.namespace.run(*words, self.address, other.address, check=False, timeout=20)
-        return done.returncode == 1 or "0 received" in done.stdout
+        return " 0 received" in done.stdout
+
+    def path_mtu(self, other: End) -> int:
+        """Read what the kernel has learnt of the path."""
+        found = json.loads(self.namespace.ip("-j", "route", "get", other.address, "from", self.address))[0]
+        metrics = found.get("metrics") or [{}]
+        return int(metrics[0].get("mtu", LINK_MTU))
 
     def exchange_datagrams(self, other: End, count: int = 50, size: int = 1000) -> None:
         """Send datagrams and check the answers."""
@@ -84,11 +93,9 @@ class End:
         words = (sys.executable, _TRANSFER, "transfer", self.address, other.address, str(size))
         self.namespace.run(*words, timeout=TRANSFER_SECS)
 
-    def stream(self, other: End, secs: float) -> subprocess.Popen[str]:
-        """Start sending datagrams as they come, whatever becomes of them."""
-        return self.namespace.start(
-            *(sys.executable, _TRAFFIC, "stream", self.address, other.address, str(secs))
-        )
+    def stream(self, other: End) -> subprocess.Popen[str]:
+        """Start sending datagrams, whatever becomes of them, until SIGTERM."""
+        return self.namespace.start(sys.executable, _TRAFFIC, "stream", self.address, other.address)
 
 
 def stranger_frames(sender: End, victim: End, source_mac: str, victim_mac: str) -> list[bytes]:

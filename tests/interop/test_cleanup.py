@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from interop.stations import quiet
 from netns import DaemonProcess, Lab, Namespace, environment, wait_until
 
 pytestmark = pytest.mark.netns
@@ -25,25 +28,55 @@ spdadd fd01::/32 fd02::/32 any -P out discard ;
 """
 
 
+MOMENTS = 7
+"""At so many moments of a start it is ended."""
+FOREIGN = """
+table inet sallet_0123456789ab {
+	chain input { type filter hook input priority 7; }
+}
+table ip other {
+	chain forward { type filter hook forward priority 0; ip saddr 10.9.0.0/16 drop; }
+}
+"""
+"""What others have in the packet filter; one table has a name as ours might be, of another run directory."""
+
+
 @pytest.fixture
-def host(lab: Lab) -> Namespace:
-    """A namespace with a link, addresses, and rp_filter strict as distributions have it."""
+def pair(lab: Lab) -> tuple[Namespace, Namespace]:
+    """Two linked namespaces with rp_filter strict as distributions have it, and with things of others."""
     near, far = lab.namespace("near"), lab.namespace("far")
+    for namespace in (near, far):
+        quiet(namespace)
     lab.link(near, "e0", far, "e0")
-    lab.address(near, "e0", "10.0.0.1/24", "fd00::1/64")
-    near.run("sh", "-c", "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 > $f; done")
-    assert wait_until(
-        lambda: "tentative" not in near.ip("-6", "address") and "fe80" in near.ip("-6", "route")
-    )
-    return near
+    for namespace, number in ((near, 1), (far, 2)):
+        lab.address(namespace, "e0", f"10.0.0.{number}/24", f"fd00::{number}/64")
+        namespace.run("sh", "-c", "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 > $f; done")
+        namespace.run("nft", "-f", "-", input=FOREIGN)
+        for family in ("-4", "-6"):
+            namespace.ip(family, "rule", "add", "fwmark", "5", "lookup", "77", "priority", "530")
+            namespace.ip(family, "route", "add", "default", "dev", "e0", "table", "77")
+        settled = partial(_is_settled, namespace)
+        assert wait_until(settled)
+    return near, far
+
+
+def _is_settled(namespace: Namespace) -> bool:
+    return "tentative" not in namespace.ip("-6", "address") and "fe80" in namespace.ip("-6", "route")
+
+
+@pytest.fixture
+def host(pair: tuple[Namespace, Namespace]) -> Namespace:
+    """One of the two."""
+    return pair[0]
 
 
 def snapshot(namespace: Namespace) -> dict[str, list[str]]:
     """Read everything that a daemon could leave behind."""
-    settings = "grep -H . /proc/sys/net/ipv4/conf/*/rp_filter /proc/sys/net/ipv4/ip_forward"
+    # A few settings are for their owner's eyes only (stable_secret), or for writing only (flush).
+    settings = "cd /proc/sys/net; grep -rHs . ipv4 ipv6 core netfilter | sort; true"
     commands = {
-        "links": "ip -brief link",
-        "addresses": "ip -brief address",
+        "links": "ip -d link",
+        "addresses": "ip address",
         "rules": "ip rule; ip -6 rule",
         "routes": "ip route show table all; ip -6 route show table all",
         "nft": "nft list ruleset",
@@ -79,9 +112,15 @@ def test_stopping_leaves_nothing(
     assert sorted(path.name for path in running.run_dir.iterdir()) == ["daemon.lock"]
 
 
+@pytest.mark.parametrize("following", ["host", "gateway"])
 @pytest.mark.parametrize("mode", ["host", "gateway"])
 def test_a_second_start_takes_over_what_a_killed_one_left(
-    host: Namespace, daemon: Callable[..., DaemonProcess], setkey_file: Path, tmp_path: Path, mode: str
+    host: Namespace,
+    daemon: Callable[..., DaemonProcess],
+    setkey_file: Path,
+    tmp_path: Path,
+    mode: str,
+    following: str,
 ) -> None:
     before, run_dir = snapshot(host), tmp_path / "run"
     first = daemon(host, "--mode", mode, "--setkey", setkey_file, run_dir=run_dir)
@@ -89,10 +128,51 @@ def test_a_second_start_takes_over_what_a_killed_one_left(
     left = snapshot(host)
     assert left["nft"] != before["nft"], "the guard outlives a killed daemon"
     assert left["rules"] != before["rules"]
-    # The other mode, so that taking over is more than doing the same once more.
-    second = daemon(host, "--mode", "gateway" if mode == "host" else "host", run_dir=run_dir)
+    second = daemon(host, "--mode", following, run_dir=run_dir)
     assert second.stop() == 0
     assert snapshot(host) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_start_may_be_cut_short_at_any_moment(
+    host: Namespace,
+    daemon: Callable[..., DaemonProcess],
+    setkey_file: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    before, run_dir = snapshot(host), tmp_path / "run"
+    begin = time.monotonic()
+    daemon(host, "--mode", "host", "--setkey", setkey_file, run_dir=run_dir).stop()
+    whole = time.monotonic() - begin
+    for part in range(1, MOMENTS + 1):
+        up = (sys.executable, "-m", "sallet.cli.main", "up", "--run-dir", run_dir, "--setkey", setkey_file)
+        starting = host.start(*up, env=environment())
+        time.sleep(whole * part / MOMENTS)
+        starting.send_signal(number)
+        assert starting.wait(20) in (0, -number)
+        if number == signal.SIGKILL:
+            daemon(host, "--mode", "host", run_dir=run_dir).stop()
+        assert snapshot(host) == before, f"ended after {part} of {MOMENTS} parts of a start"
+
+
+def test_two_daemons_in_two_namespaces_know_nothing_of_each_other(
+    pair: tuple[Namespace, Namespace], daemon: Callable[..., DaemonProcess], setkey_file: Path
+) -> None:
+    before = [snapshot(namespace) for namespace in pair]
+    near = daemon(pair[0], "--mode", "host", "--setkey", setkey_file)
+    alone = snapshot(pair[0])
+    far = daemon(pair[1], "--mode", "gateway", "--setkey", setkey_file)
+    both = snapshot(pair[1])
+    assert snapshot(pair[0]) == alone
+    assert near.stop(signal.SIGKILL) == -signal.SIGKILL
+    again = daemon(pair[0], "--mode", "host", run_dir=near.run_dir)
+    assert snapshot(pair[1]) == both
+    assert far.stop() == 0
+    assert "mode host" in again.sallet("status").stdout
+    assert snapshot(pair[1]) == before[1]
+    assert again.stop() == 0
+    assert snapshot(pair[0]) == before[0]
 
 
 def test_a_start_that_fails_leaves_nothing(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from netns import DaemonProcess, Lab, Namespace
 
 pytestmark = pytest.mark.netns
@@ -34,6 +35,13 @@ table inet listener {
 		icmpv6 type { destination-unreachable, parameter-problem } counter name "unreachable"
 	}
 }
+"""
+SEND_IPSEC = """
+import socket
+for family, to in ((socket.AF_INET, '10.0.0.1'), (socket.AF_INET6, 'fd00::1')):
+    for protocol in (50, 51, 108):
+        socket.socket(family, socket.SOCK_RAW, protocol).sendto(bytes(64), (to, 0))
+    socket.socket(family, socket.SOCK_DGRAM).sendto(bytes(64), (to, 4500))
 """
 
 
@@ -110,23 +118,38 @@ def test_a_protocol_without_a_daemon_gets_no_answer(
     pair: tuple[Namespace, Namespace], daemon: Callable[..., DaemonProcess], setkey_file: Path
 ) -> None:
     near, far = pair
-    send = (
-        "import socket\n"
-        "for family, to in ((socket.AF_INET, '10.0.0.1'), (socket.AF_INET6, 'fd00::1')):\n"
-        "    for protocol in (50, 51, 108):\n"
-        "        socket.socket(family, socket.SOCK_RAW, protocol).sendto(bytes(64), (to, 0))\n"
-        "    socket.socket(family, socket.SOCK_DGRAM).sendto(bytes(64), (to, 4500))\n"
-    )
-    far.run("python3", "-c", send)
+    far.run("python3", "-c", SEND_IPSEC)
     assert heard(far, "unreachable") > 0, "without a guard the kernel does answer"
     before = heard(far, "unreachable")
     running = daemon(near, "--mode", "host", "--setkey", setkey_file, "--udp-port", "4500")
-    far.run("python3", "-c", send)
+    far.run("python3", "-c", SEND_IPSEC)
     assert guard_drops(running)["NoDaemon"] == 0
     running.stop(signal.SIGKILL)
-    far.run("python3", "-c", send)
+    far.run("python3", "-c", SEND_IPSEC)
     counters = near.run("nft", "list", "counters").stdout
     assert "counter NoDaemon {\n\t\tpackets 8" in counters, counters
+    assert heard(far, "unreachable") == before
+
+
+@pytest.mark.parametrize("mode", ["host", "gateway"])
+def test_while_a_daemon_ends_there_is_no_answer_either(
+    pair: tuple[Namespace, Namespace], daemon: Callable[..., DaemonProcess], mode: str
+) -> None:
+    # A dying daemon's descriptors are closed one after the other: for a moment the device is there and the
+    # sockets are not. The moment is made to last by a device of the same name.
+    near, far = pair
+    # No policy is about the two ends themselves, as it is with tunnels.
+    running = daemon(near, "--mode", mode, "--udp-port", "4500")
+    table = json.loads(running.sallet("status", "--json").stdout)["attachment"]["routing_tables"][0]
+    running.stop(signal.SIGKILL)
+    near.ip("link", "add", "sallet0", "type", "veth", "peer", "name", "peer0")
+    for name in ("sallet0", "peer0"):
+        near.ip("link", "set", name, "up")
+    for family in ("-4", "-6"):
+        near.ip(family, "route", "add", "default", "dev", "sallet0", "table", str(table), "metric", "10")
+    before = heard(far, "unreachable")
+    far.run("python3", "-c", SEND_IPSEC)
+    assert "counter NoDaemon {\n\t\tpackets 8" in near.run("nft", "list", "counters").stdout
     assert heard(far, "unreachable") == before
 
 

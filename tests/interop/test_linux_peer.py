@@ -208,7 +208,7 @@ def station(stack: ExitStack, scratch: Path, mode: str, flows: list[Flow]) -> St
     server = users.start(sys.executable, PROGRAM, "serve")
     assert server.stdout is not None
     assert server.stdout.readline() == "serving\n"
-    peer.run(f"{SERVE} >/tmp/server 2>&1 & while ! grep -q serving /tmp/server; do sleep 0.05; done")
+    peer.run(f"{SERVE} >/run/server 2>&1 & while ! grep -q serving /run/server; do sleep 0.05; done")
     return Station(peer, daemon, users)
 
 
@@ -256,7 +256,7 @@ def _their_side(flows: list[Flow]) -> list[str]:
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, list[Flow]], Station]]:
     """Build a station for the tests of this file; all of them end with it."""
-    for capability in ("engine", "nft", "linux-peer"):
+    for capability in ("engine", "nft", "ping", "linux-peer"):
         need(capability)
     with ExitStack() as stack:
         yield lambda mode, flows: station(stack, tmp_path_factory.mktemp(mode), mode, flows)

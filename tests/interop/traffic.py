@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import signal
 import socket
 import sys
 import time
@@ -19,6 +20,7 @@ SECRET = b"sallet: nobody may read this on the wire. "
 STRANGER = b"stranger: "
 """What the datagrams of an intruder begin with."""
 ANSWER_SECS = 5.0
+STREAM_PAUSE_SECS = 0.004
 _ALL = 0x0003
 
 
@@ -61,20 +63,24 @@ def exchange(source: str, destination: str, count: int, size: int) -> None:
                 sys.exit(f"datagram {number} came back changed")
 
 
-def stream(source: str, destination: str, secs: float) -> None:
-    """Send datagrams and echo requests as they come, whatever becomes of them; print how many left."""
+def stream(source: str, destination: str) -> None:
+    """Send datagrams until SIGTERM, whatever becomes of them; then print how many left."""
+    going = True
+
+    def end(_number: int, _frame: object) -> None:
+        nonlocal going
+        going = False
+
+    signal.signal(signal.SIGTERM, end)
     family = socket.AF_INET6 if ":" in source else socket.AF_INET
     sent = 0
     with socket.socket(family, socket.SOCK_DGRAM) as link:
         link.bind((source, 0))
-        end = time.monotonic() + secs
-        while time.monotonic() < end:
-            try:
+        while going:
+            with suppress(OSError):  # The blackhole says so to the sender.
                 link.sendto(content(sent, 200), (destination, PORT))
                 sent += 1
-            except OSError:  # The blackhole says so to the sender.
-                pass
-            time.sleep(0.001)
+            time.sleep(STREAM_PAUSE_SECS)
     print(sent)
 
 
@@ -91,12 +97,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("serve")
-    for name, words in {"exchange": ("count", "size"), "stream": ("secs",)}.items():
+    for name, words in {"exchange": ("count", "size"), "stream": ()}.items():
         verb = verbs.add_parser(name)
         for word in ("source", "destination"):
             verb.add_argument(word)
         for word in words:
-            verb.add_argument(word, type=float if word == "secs" else int)
+            verb.add_argument(word, type=int)
     verb = verbs.add_parser("inject")
     verb.add_argument("device")
     verb.add_argument("frames", nargs="+", type=bytes.fromhex)
@@ -106,7 +112,7 @@ def main() -> None:
     elif arguments.verb == "exchange":
         exchange(arguments.source, arguments.destination, arguments.count, arguments.size)
     elif arguments.verb == "stream":
-        stream(arguments.source, arguments.destination, arguments.secs)
+        stream(arguments.source, arguments.destination)
     else:
         inject(arguments.device, arguments.frames)
 

@@ -4,7 +4,7 @@ Nothing of sallet, no cryptography and no packet bytes may enter: a packet is it
 Answers to: RFC 4301 sections 4.4.1, 5.1 and 5.2, RFC 4303 section 3.4.3, `ipsec(4)` (levels, def_policy).
 
 Left out on purpose, to be kept out of the packets that drive it beside the engine: hop limits, path MTU,
-UDP encapsulation, a whole packet inside a transport SA, and how much an algorithm adds (`Sa.grows` says it).
+UDP encapsulation, and how much an algorithm adds (`Sa.grows` says it).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Explanation = tuple[str, int | None, list[tuple["Template", Name | None]]]
 ANY_PORT: Ports = (0, 65535)
 OUTER_BYTES = {4: 20, 6: 40}
 NUMBERS = {"esp": 50, "ah": 51, "ipcomp": 108}
-ICMPV6, NEIGHBOUR_DISCOVERY = 58, range(133, 138)
+ICMPV6, NEIGHBOUR_DISCOVERY, IP_IN_IP = 58, range(133, 138), {4: 4, 6: 41}
 PORTS, ICMP, OPAQUE, ABSENT = "ports", "icmp", "opaque", "absent"
 
 
@@ -42,9 +42,7 @@ class Packet:
 
     ends: Ends
     next_layer: int
-    shows: str = (
-        ABSENT  # PORTS, ICMP, OPAQUE (a later fragment, a cut header), ABSENT (the protocol has none)
-    )
+    shows: str = ABSENT  # or PORTS, ICMP, OPAQUE (a later fragment, a cut header); ABSENT: has none
     values: Ports = (0, 0)  # the ports, or ICMP's type and code
     fragment: bool = False
     total_bytes: int = 100
@@ -53,7 +51,8 @@ class Packet:
     @property
     def is_neighbour_discovery(self) -> bool:
         """Whether IPv6 itself would stop without this packet; it is always in clear."""
-        return self.next_layer == ICMPV6 and self.shows == ICMP and self.values[0] in NEIGHBOUR_DISCOVERY
+        kind = (self.ends[0].version, self.next_layer, self.shows)
+        return kind == (6, ICMPV6, ICMP) and self.values[0] in NEIGHBOUR_DISCOVERY
 
 
 @dataclass(frozen=True)
@@ -288,8 +287,7 @@ class Model:
 
     def find_policy(self, direction: str, selector: Selector) -> Policy | None:
         """The entry with exactly this selector."""
-        wanted = (direction, selector)
-        return next((each for each in self.policies if (each.direction, each.selector) == wanted), None)
+        return next((p for p in self.policies if (p.direction, p.selector) == (direction, selector)), None)
 
     def add_sa(self, sa: Sa) -> Sa | None:
         """Adds an SA (a larval one, too); None if its name is taken."""
@@ -300,7 +298,7 @@ class Model:
         return new
 
     def update_sa(self, sa: Sa) -> Sa | None:
-        """Gives a larval SA its life, a living one other lifetimes; None if there is no such SA."""
+        """Gives a larval SA its life, a living one other lifetimes; None without such an SA."""
         old = self.find_sa(sa.name)
         if old is None:
             return None
@@ -308,11 +306,12 @@ class Model:
         if old.larval:
             new = replace(sa, larval=False, serial=old.serial, added=self.now, seen=set())
         self.sas[self.sas.index(old)] = new
+        self._expire(new)
         return new
 
-    def find_sa(self, name: Name) -> Sa | None:
+    def find_sa(self, name: Name, among: Sequence[Sa] | None = None) -> Sa | None:
         """The SA with this name."""
-        return next((each for each in self.sas if each.name == name), None)
+        return next((each for each in (self.sas if among is None else among) if each.name == name), None)
 
     def advance(self, secs: int) -> None:
         """Lets time pass, then reports what ended and takes it out."""
@@ -331,8 +330,7 @@ class Model:
             self.sas = [each for each in self.sas if each is not sa]
 
     def _account(self, sa: Sa, carried: int) -> None:
-        sa.bytes += carried
-        sa.packets += 1
+        sa.bytes, sa.packets = sa.bytes + carried, sa.packets + 1
         sa.first_used = self.now if sa.first_used is None else sa.first_used
         self._expire(sa)
 
@@ -391,6 +389,7 @@ class Model:
     def _seal(self, policy: Policy, packet: Packet, links: list[Link]) -> Decision:
         total, header = packet.total_bytes, packet.header_bytes
         for sa, mode in links:
+            self._expire(sa)
             if not sa.usable:  # one SA may serve two templates, and have ended in between
                 return Decision("drop", "OutExpired", policy.id)
             sa.sent += 1
@@ -402,23 +401,26 @@ class Model:
 
     def inbound(self, packet: Packet, seals: Sequence[Seal] = ()) -> Decision:
         """Decides about a packet that arrives under these seals, outermost first, and counts it."""
-        path: list[Hop] = []
-        for seal in seals:
+        path, held = list[Hop](), list(self.sas)  # an SA that ends here leaves when the packet is through
+        for seal, ends in zip(seals, [*(seal.ends for seal in seals[1:]), packet.ends], strict=False):
             if not self.config.is_local(seal.ends[1]):
                 return self._check(Packet(seal.ends, NUMBERS[seal.protocol]), path)
-            found = self._unseal(seal)
+            found = self._unseal(seal, held)
             if isinstance(found, str):
                 return Decision("drop", found, used=tuple(hop.sa.name for hop in path))
             path.append(found)
+            if found.mode != seal.inside:  # a whole packet is mere payload to a transport SA
+                return self._check(Packet(seal.ends, IP_IN_IP[ends[1].version]), path)
         return self._check(packet, path)
 
-    def _unseal(self, seal: Seal) -> Hop | str:
+    def _unseal(self, seal: Seal, held: Sequence[Sa]) -> Hop | str:
         """Undoes one seal: what is left to believe of it, or the reason to drop the packet."""
         if seal.fragment:
             return "InFragment"
-        sa = self.find_sa((seal.spi, seal.protocol, seal.ends[1]))
+        sa = self.find_sa((seal.spi, seal.protocol, seal.ends[1]), held)
         if sa is None:
             return "InNoSa"
+        self._expire(sa)
         if not sa.usable:
             return "InExpired"
         if not sa.is_new(seal.sequence):
@@ -462,14 +464,12 @@ class Model:
         if not templates and not path:
             return True
         both = templates and path and path[-1].serves(templates[0])
-        optional = templates and (
-            self.config.level(templates[0]) == "use" or templates[0].protocol == "ipcomp"
-        )
+        lax = templates and (self.config.level(templates[0]) == "use" or templates[0].protocol == "ipcomp")
         harmless = path and path[-1].mode == "transport"
         return bool(
             (both and self.accounts_for(templates[1:], path[:-1]))
             or (harmless and self.accounts_for(templates, path[:-1]))
-            or (optional and self.accounts_for(templates[1:], path))
+            or (lax and self.accounts_for(templates[1:], path))
         )
 
     def explain(self, direction: str, packet: Packet) -> Explanation:

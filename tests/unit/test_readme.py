@@ -1,4 +1,4 @@
-"""The README's Python example runs as it stands. No other test may enter."""
+"""The README's Python example runs as it stands, and the tests it names exist. No other test may enter."""
 
 import re
 from pathlib import Path
@@ -11,3 +11,9 @@ def test_the_python_examples_run() -> None:
     assert blocks
     for block in blocks:
         exec(compile(block, str(README), "exec"), {})  # noqa: S102
+
+
+def test_the_tests_it_names_exist() -> None:
+    named = re.findall(r"`((?:tests|rust)/[^`]*)`", README.read_text())
+    assert len(named) > 10
+    assert [name for name in named if not (README.parent / name).exists()] == []

@@ -14,6 +14,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
+
 from model import reference_model as model
 from model.reference_model import (
     ABSENT,

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from sallet import rundir
 from sallet.failure import Failure
 

@@ -6,6 +6,7 @@ Answers to: sallet.sysctl.mib; `ipsec(4)`.
 from __future__ import annotations
 
 import pytest
+
 from sallet.failure import Failure
 from sallet.sysctl import mib
 

@@ -1,6 +1,6 @@
 """What an attachment leaves in the namespace, written down before it is done, so that it can be taken away.
 
-No policy and no packet filter text besides its removal may enter.
+No policy and no packet filter text may enter.
 Answers to: design "host mode", Names: clean-up goes by record and by hash of the run directory.
 """
 
@@ -13,7 +13,7 @@ import socket
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from sallet.attach import devices, guard
+from sallet.attach import devices
 from sallet.attach.devices import Devices
 from sallet.failure import Failure
 
@@ -29,7 +29,8 @@ _RP_FILTER = "net/ipv4/conf/all/rp_filter"
 class Names:
     """What one run directory's daemon calls its things: all of them follow from the directory's name."""
 
-    nft_table: str
+    nft_prefix: str
+    """The guard's tables are this, an underscore and a number."""
     mark_table: int
     """The routing table of marked packets."""
     prefix_table: int
@@ -120,11 +121,10 @@ def loosen_reverse_path(run_dir: Path, record: Record) -> Record:
     return changed
 
 
-def undo(run_dir: Path, machine: Devices, record: Record, *, keep_guard: bool) -> None:
+def undo(run_dir: Path, machine: Devices, record: Record) -> None:
     """Take away what the record and the names of the run directory say; what is gone already is no error.
 
-    The device is not among it: it goes with its descriptor. With `keep_guard` the packet filter stays, and
-    lets nothing out in clear, until it is replaced.
+    The device is not among it: it goes with its descriptor. Nor is the guard, which must outlast the rest.
     """
     names = Names.of(run_dir)
     if record.namespace == namespace_id():
@@ -133,12 +133,11 @@ def undo(run_dir: Path, machine: Devices, record: Record, *, keep_guard: bool) -
             machine.flush_table(table)
         if record.rp_filter_all is not None and devices.read_setting(_RP_FILTER) == "2":
             devices.write_setting(_RP_FILTER, record.rp_filter_all)
-        if not keep_guard:
-            devices.apply_nft(guard.removal_text(names.nft_table))
     (run_dir / STATE_NAME).unlink(missing_ok=True)
 
 
 def orphaned_tables(run_dir: Path) -> list[str]:
     """Name the guards of other run directories; the caller holds the lock, so no daemon is behind them."""
-    own = Names.of(run_dir).nft_table
-    return [name for name in devices.nft_tables() if name.startswith(_TABLE_PREFIX) and name != own]
+    own = Names.of(run_dir).nft_prefix + "_"
+    tables = devices.nft_tables()
+    return [name for name in tables if name.startswith(_TABLE_PREFIX) and not name.startswith(own)]

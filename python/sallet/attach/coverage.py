@@ -55,9 +55,9 @@ class Coverage:
         """Whether every address of the family is covered."""
         return self.ranges == self.everything(self.family).ranges
 
-    def elements(self) -> str:
+    def elements(self) -> list[str]:
         """Write the ranges as the elements of an nft set."""
-        return ", ".join(range_text(address_range) for address_range in self._address_ranges())
+        return [range_text(address_range) for address_range in self._address_ranges()]
 
     def prefixes(self) -> list[Network]:
         """Write the ranges as the shortest list of prefixes, in order."""

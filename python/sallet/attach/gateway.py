@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sallet.attach.clauses import PolicyLike
 from sallet.attach.cleanup import RULE_PRIORITY
 from sallet.attach.coverage import Network
-from sallet.attach.guard import BYPASS_MARK, MARK_MASK, Guard, PolicyLike
+from sallet.attach.guard import BYPASS_MARK, MARK_MASK, Guard
 from sallet.attach.host import BLACKHOLE_METRIC, DEVICE_METRIC, HostAttachment
 
 
@@ -34,13 +35,13 @@ class GatewayAttachment(HostAttachment):
                 mask=MARK_MASK,
                 invert=True,
             )
-        self._change_routes(None, self.guard)
+        self._change_routes(None, self.table.guard)
 
     def connect(self) -> None:
         """Bring the engine's device up and route the prefixes into it."""
         super().connect()
         self._connected = True
-        self._change_routes(None, self.guard)
+        self._change_routes(None, self.table.guard)
 
     def _swap(self, before: Guard | None, after: Guard) -> None:
         super()._swap(before, after)

@@ -13,11 +13,13 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from sallet.attach import cleanup, devices, guard
+from sallet.attach import cleanup, devices
+from sallet.attach.clauses import GuardConfig, PolicyLike
 from sallet.attach.cleanup import RULE_PRIORITY, Names, Record
 from sallet.attach.coverage import Network
 from sallet.attach.devices import Devices
-from sallet.attach.guard import MARK_MASK, ROUTE_MARK, Guard, GuardConfig, PolicyLike
+from sallet.attach.guard import MARK_MASK, ROUTE_MARK, Guard, compile_guard
+from sallet.attach.table import GuardTable
 from sallet.failure import Failure
 
 DEVICE_METRIC = 10
@@ -34,8 +36,10 @@ class HostAttachment:
 
     def __init__(self, run_dir: Path, machine: Devices, config: GuardConfig) -> None:
         self.names = Names.of(run_dir)
-        self.config = replace(config, table=self.names.nft_table)
-        self.guard: Guard | None = None
+        self.config = config
+        self.table = GuardTable(
+            self.names.nft_prefix, devices.apply_nft, devices.nft_tables, devices.nft_counters
+        )
         self._run_dir = run_dir
         self._machine = machine
         self._record = Record(cleanup.namespace_id(), config.mode, config.device)
@@ -55,9 +59,7 @@ class HostAttachment:
             self._machine.add_rule(
                 family, priority=RULE_PRIORITY, table=self.names.mark_table, mark=ROUTE_MARK, mask=MARK_MASK
             )
-        compiled = guard.compile_guard(policies, self.config)
-        devices.apply_nft(guard.removal_text(self.names.nft_table) + compiled.text)
-        self.guard = compiled
+        self.table.install(compile_guard(policies, self.config))
 
     def connect(self) -> None:
         """Bring the engine's device up and open the way into it."""
@@ -82,32 +84,30 @@ class HostAttachment:
         Raises:
             Failure: the kernel refused.
         """
-        before, before_config = self.guard, self.config
-        wanted = self.config if config is None else replace(config, table=self.names.nft_table)
-        compiled = guard.compile_guard(policies, wanted)
+        before, wanted = self.table.guard, self.config if config is None else config
+        compiled = compile_guard(policies, wanted)
         try:
             self._swap(before, compiled)
         except Failure:
             if before is not None:
                 with suppress(Failure):
                     self._swap(compiled, before)
-            self.config = before_config
             raise
-        self.guard, self.config = compiled, wanted
+        self.config = wanted
 
     def detach(self) -> None:
         """Take everything away again: routes, rules, device, packet filter, settings."""
-        cleanup.undo(self._run_dir, self._machine, self._record, keep_guard=False)
-        self.guard = None
+        cleanup.undo(self._run_dir, self._machine, self._record)
+        self.table.remove()
 
     def _swap(self, before: Guard | None, after: Guard) -> None:
-        if before is None or before.text != after.text:
-            devices.apply_nft(after.text)
+        self.table.change(after)
 
     def _take_over(self) -> None:
         left = cleanup.read_record(self._run_dir)
         if left is not None:
-            cleanup.undo(self._run_dir, self._machine, left, keep_guard=True)
+            # Its guard stays, and lets nothing out in clear, until ours replaces it.
+            cleanup.undo(self._run_dir, self._machine, left)
             # A killed daemon's descriptors close one after the other, the device's perhaps not yet.
             deadline = time.monotonic() + DEVICE_GONE_SECS
             while self._machine.link_index(self.config.device) is not None and time.monotonic() < deadline:

@@ -98,7 +98,9 @@ def decode_reply(line: bytes) -> Reply:
 
 
 def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    # Half a surrogate pair may come in as an escape, and can only go out as one.
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def _object(line: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Answers to: ARCHITECTURE.md section B; one loop for all sockets, whose keys carr
 
 from __future__ import annotations
 
+import logging
 import selectors
 import socket
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from sallet.control import protocol
 from sallet.control.protocol import BadRequest, Refusal, Reply
 from sallet.failure import Failure
 from sallet.rundir import short_path
+
+logger = logging.getLogger(__name__)
 
 Method = Callable[..., Any]
 _UNSENT_BYTES_MAX = 1 << 20
@@ -77,8 +80,13 @@ class ControlServer:
             return Reply(request.id, method(**request.params))
         except Failure as failure:
             return Reply(request.id, refusal=_refusal(failure))
-        except (TypeError, ValueError, OSError) as error:
+        except (TypeError, ValueError, ArithmeticError, LookupError, OSError) as error:
             return Reply(request.id, refusal=Refusal("the request cannot be met", request.method, str(error)))
+        except Exception as error:
+            # A fault of ours must cost one request, not the daemon and everybody's keys.
+            logger.exception("a %s request met a fault of sallet", request.method)
+            why = f"{type(error).__name__}: {error}"
+            return Reply(request.id, refusal=Refusal("an error in sallet itself", request.method, why))
 
     def _accept(self, _mask: int) -> None:
         if self._listener is None or self._selector is None:

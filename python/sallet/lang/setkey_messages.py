@@ -72,6 +72,10 @@ _COMPRESSIONS: Final = {
 _PADDING_FLAGS: Final = {"random-pad": SadbSaFlags.X_PRAND, "zero-pad": SadbSaFlags.X_PZERO}
 
 
+_COUNTER_MODES: Final = ("aes-ctr", "aes-gcm", "aes-ccm", "aes-gmac", "chacha20")
+"""One IV twice under one key gives these away (RFC 3686 section 2.1, RFC 4106 section 9)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """One message to send, and the statement that asks for it."""
@@ -138,6 +142,11 @@ def remarks(statement: Statement, form: str) -> list[str]:
         cipher = statement.encryption
         if cipher and statement.authentication is None and cipher.name.endswith(("-cbc", "-ctr")):
             found.append(f"{cipher.word} without -A does not notice changed packets")
+        if cipher and cipher.name.startswith(_COUNTER_MODES):
+            found.append(
+                f"{cipher.word} with a manual key: after a restart only its random IV epoch keeps IVs apart;"
+                " give it a new key then (RFC 8221 section 3)"
+            )
     return found
 
 

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use pyo3::exceptions::PyKeyError;
+use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use sallet_core::engine::{Config, DefaultLevel, DefaultPolicy, Setting};
@@ -39,6 +39,10 @@ pub(crate) fn setting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Setting>
             Setting::SpiRange { min, max }
         }
         "event_limit" => Setting::EventLimit(value.extract()?),
+        "lease_block" => {
+            let text = "lease_block: fixed when the engine is made";
+            return Err(PyValueError::new_err(text));
+        }
         other => return Err(PyKeyError::new_err(format!("{other}: no such setting"))),
     })
 }

@@ -39,6 +39,7 @@ impl Engine {
     /// Completes a larval SA or changes a mature one. Raises EngineError (not-found, invalid-state, ...).
     fn sad_update(&self, params: &SaParams) -> PyResult<SaView> {
         let changed = self.core.sad_update(params.inner.clone(), self.now());
+        self.announce();
         changed
             .map(|inner| SaView { inner })
             .map_err(|error| refused(&error))

@@ -4,9 +4,10 @@
 
 use crate::error::DropReason;
 
-/// Room in front: outer IPv6 header, UDP, ESP header and IV of two nested SAs.
-pub const HEADROOM: usize = 160;
-/// Room behind: padding (at most 255), its length, next header and the longest ICV, twice.
+/// Room in front: outer IPv6 header, UDP, ESP header and IV (72 bytes) of as many nested SAs as a policy may
+/// name, in whole cache lines.
+pub const HEADROOM: usize = 448;
+/// Room behind: padding to a block of 16, its length, next header and the longest ICV (49 bytes) of as many.
 pub const TAILROOM: usize = 320;
 
 /// One packet in a buffer of fixed capacity: `[headroom | packet | tailroom]`.

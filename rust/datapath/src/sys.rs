@@ -262,7 +262,7 @@ pub(crate) fn receive_many(
     {
         buffer.set_len(header.msg_len as usize);
         beside.source.len = header.msg_hdr.msg_namelen.min(Address::BYTES as u32);
-        beside.control.len = (header.msg_hdr.msg_controllen as usize).min(beside.control.bytes.len());
+        beside.control.len = header.msg_hdr.msg_controllen.min(beside.control.bytes.len());
         beside.truncated = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
     }
     Ok(got)

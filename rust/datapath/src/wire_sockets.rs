@@ -182,10 +182,11 @@ impl WirePort for WireSockets {
     }
 
     fn send_batch(&mut self, transmits: &mut Vec<Transmit>, pool: &mut Pool) {
-        for index in 0..transmits.len() {
-            if self.way(&transmits[index]) == Way::Raw {
-                fill_checksum(&mut transmits[index]);
-            }
+        for transmit in transmits
+            .iter_mut()
+            .filter(|transmit| self.way(transmit) == Way::Raw)
+        {
+            fill_checksum(transmit);
         }
         let mut rest = transmits.as_slice();
         while let Some(first) = rest.first() {

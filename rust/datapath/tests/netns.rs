@@ -4,7 +4,12 @@
 //!
 //! Without unshare, TUN or veth the tests print why they are skipped; if `SALLET_REQUIRE` contains `netns`
 //! that is a failure.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::explicit_write,
+    clippy::disallowed_methods
+)]
 
 mod setup;
 

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sallet.attach.coverage import Coverage, Range, is_whole_family, range_text
 
 small = st.integers(0, 40)
@@ -42,7 +43,7 @@ def test_families_are_kept_apart() -> None:
         (IPv4Address("10.0.0.1"), IPv4Address("10.0.0.1")),
         (IPv6Address("::"), IPv6Address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
     ]
-    assert Coverage.of(4, mixed).elements() == "10.0.0.1"
+    assert Coverage.of(4, mixed).elements() == ["10.0.0.1"]
     assert Coverage.of(6, mixed).is_everything
     assert Coverage.of(6, mixed[:1]).is_empty
     assert is_whole_family(mixed[1])

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from sallet.attach import cleanup, devices
+from sallet.attach.clauses import GuardConfig
 from sallet.attach.cleanup import Names, Record
 from sallet.attach.coverage import Network
 from sallet.attach.gateway import GatewayAttachment
-from sallet.attach.guard import GuardConfig
 from sallet.failure import Failure
 from unit.attach.entries import entry
 
-CONFIG = GuardConfig(table="later", device="sallet0", device_mtu=1400, mode="gateway")
+CONFIG = GuardConfig(device="sallet0", device_mtu=1400, mode="gateway")
 
 
 class Machine:
@@ -57,6 +58,8 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record what would go to nft, and leave /proc/sys alone."""
     applied: list[str] = []
     monkeypatch.setattr(devices, "apply_nft", applied.append)
+    monkeypatch.setattr(devices, "nft_tables", lambda: ["sallet_other_1", "filter"])
+    monkeypatch.setattr(devices, "nft_counters", lambda table: {})
     monkeypatch.setattr(devices, "write_setting", lambda name, value: None)
     monkeypatch.setattr(devices, "read_setting", lambda name: "0")
     monkeypatch.setattr(devices, "strict_reverse_path", lambda: False)
@@ -83,13 +86,13 @@ def test_prefixes_come_and_go_with_the_policies(scripts: list[str], tmp_path: Pa
 def test_a_refused_change_is_taken_back(scripts: list[str], tmp_path: Path) -> None:
     machine = Machine()
     attachment = attached(machine, tmp_path, [entry("out", "10.1.0.0/16", "10.2.0.0/16")])
-    before, routes = attachment.guard, set(machine.routes)
+    before, routes = attachment.table.guard, set(machine.routes)
     assert before is not None
     machine.refused = "10.9.0.0/16"
     with pytest.raises(Failure, match="refused"):
         attachment.policies_changed([entry("out", "10.1.0.0/16", "10.9.0.0/16")])
-    assert attachment.guard is before
-    assert scripts[-1] == before.text
+    assert attachment.table.guard is before
+    assert "delete element" in scripts[-1]
     assert machine.routes == routes
 
 
@@ -101,10 +104,8 @@ def test_the_same_table_is_not_loaded_twice(scripts: list[str], tmp_path: Path) 
     assert len(scripts) == count
 
 
-def test_the_first_script_replaces_what_a_dead_daemon_left(scripts: list[str], tmp_path: Path) -> None:
-    attachment = attached(Machine(), tmp_path)
-    table = attachment.names.nft_table
-    assert scripts[0].startswith(f"table inet {table}\ndelete table inet {table}\n")
+def test_it_is_written_down_before_it_is_done(scripts: list[str], tmp_path: Path) -> None:
+    attached(Machine(), tmp_path)
     record = cleanup.read_record(tmp_path)
     assert record == Record(os.stat("/proc/self/ns/net").st_ino, "gateway", "sallet0")
 
@@ -112,7 +113,7 @@ def test_the_first_script_replaces_what_a_dead_daemon_left(scripts: list[str], t
 def test_names_follow_the_directory(tmp_path: Path) -> None:
     one, two = Names.of(tmp_path / "one"), Names.of(tmp_path / "two")
     assert one == Names.of(tmp_path / "other" / ".." / "one")
-    assert one.nft_table != two.nft_table
+    assert one.nft_prefix != two.nft_prefix
     assert one.mark_table != one.prefix_table
     assert 0x53000000 <= one.mark_table <= 0x53FFFFFF
 

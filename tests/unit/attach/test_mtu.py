@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 import pytest
+
 from sallet.attach.mtu import DEVICE_MTU_MIN, ESP_BYTES_MAX, OVERHEAD_BYTES_MAX, Sizes, device_mtu, esp_bytes
 from unit.attach.entries import Template, entry
 

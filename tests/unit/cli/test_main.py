@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sallet.cli import diagnostics, explain, tables, up
 from sallet.cli.main import VERBS, main, parser_for
 from sallet.failure import KINDS, Failure

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sallet.control import protocol
 from sallet.control.protocol import BadRequest, Refusal, Reply, Request
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sallet.client import ControlClient
 from sallet.control import protocol
 from sallet.control.server import ControlServer

@@ -448,6 +448,12 @@ def test_a_cipher_without_a_mac_is_remarked() -> None:
     assert "does not notice" in cipher
 
 
+def test_a_counter_mode_with_a_manual_key_is_remarked() -> None:
+    (statement,) = setkey.parse(f"add ::1 ::2 esp 4096 {GCM};")
+    (remark,) = setkey.remarks(statement, "sallet")
+    assert "after a restart" in remark
+
+
 def test_no_statement_shows_a_key() -> None:
     (statement,) = setkey.parse(f"add ::1 ::2 esp 4096 {GCM};")
     assert "42" not in repr(statement)

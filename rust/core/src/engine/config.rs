@@ -160,7 +160,7 @@ impl Config {
     /// Changes one field.
     ///
     /// # Errors
-    /// `OutOfRange` names the field; nothing was changed then.
+    /// `OutOfRange` names the field, `InvalidSelector` is a range upside down; nothing was changed then.
     pub fn apply(&mut self, setting: Setting) -> Result<(), Error> {
         match setting {
             Setting::DefaultPolicy(value) => self.default_policy = value,
@@ -173,7 +173,10 @@ impl Config {
             Setting::AhWidePadding(value) => self.ah_rules.wide_padding = value,
             Setting::PreferOldSa(value) => self.prefer_old_sa = value,
             Setting::Df(value) => self.df = value,
-            Setting::Local(value) => self.local = value,
+            Setting::Local(value) => {
+                let sound = value.iter().flatten().all(AddressRange::is_sound);
+                self.local = sound.then_some(value).ok_or(Error::InvalidSelector)?;
+            }
             Setting::DecrementHopLimit(value) => self.decrement_hop_limit = value,
             Setting::PathMtu(value) => {
                 self.path_mtu = in_range("path_mtu", value, |v| v == 0 || v >= PATH_MTU_MIN)?
@@ -302,6 +305,14 @@ mod tests {
         ] {
             assert!(matches!(config.apply(setting), Err(Error::OutOfRange { .. })));
         }
+        let upside_down = AddressRange {
+            first: "192.0.2.2".parse().unwrap(),
+            last: "192.0.2.1".parse().unwrap(),
+        };
+        assert_eq!(
+            config.apply(Setting::Local(Some(vec![upside_down]))),
+            Err(Error::InvalidSelector)
+        );
         assert_eq!(config, Config::default());
         config.apply(Setting::PathMtu(1400)).unwrap();
         assert_eq!(config.path_mtu, 1400);

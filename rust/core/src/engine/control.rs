@@ -66,6 +66,10 @@ impl Engine {
         let new = Arc::new(new);
         sad.replace(Arc::clone(&new))?;
         drop(sad);
+        // What it has carried may lie beyond the new limits already.
+        if let Some(expiry) = new.tick(now) {
+            self.expire(&new, expiry);
+        }
         Ok(self.installed(&new))
     }
 

@@ -128,6 +128,9 @@ const fn default_verdict(config: &Config) -> Verdict {
 }
 
 /// Whether a packet is neighbour discovery, without which no IPv6 packet finds its way: always in clear.
+/// The same protocol number in an IPv4 packet is none.
 pub(super) fn is_neighbour_discovery(key: &SelectorKey) -> bool {
-    key.next_layer == protocol::ICMPV6 && matches!(key.ports, Ports::Icmp { kind: 133..=137, .. })
+    key.source.is_ipv6()
+        && key.next_layer == protocol::ICMPV6
+        && matches!(key.ports, Ports::Icmp { kind: 133..=137, .. })
 }

@@ -119,7 +119,7 @@ impl Engine {
     /// Changes one field of the configuration; packets handled from now on see it.
     ///
     /// # Errors
-    /// `OutOfRange` names the field; nothing was changed then.
+    /// As [`Config::apply`].
     pub fn configure(&self, setting: Setting) -> Result<(), Error> {
         let _guard = self.control.lock();
         let mut config = Config::clone(&self.config.load());

@@ -20,6 +20,7 @@ pub(super) struct Hop {
 /// The SAs undone so far, outermost first.
 #[derive(Debug, Default)]
 pub(super) struct SaPath {
+    /// Few: the number of hops that are undone has a limit far below the bits of a word.
     hops: Vec<Hop>,
 }
 
@@ -47,25 +48,35 @@ impl SaPath {
 
     /// Whether the path is what these templates ask for.
     ///
-    /// Templates and hops are walked from the innermost out. A transport SA that no template names is more
+    /// Templates and hops are paired from the innermost out, in any way that comes out even: an optional
+    /// template must not take the hop that a required one needs. A transport SA that no template names is more
     /// protection than asked for and does no harm; a tunnel that no template names lets a peer speak for
     /// addresses that policy never gave it, so nothing passes over one.
     //= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
     //# the packet is matched to the policy that would have sent it: SAs applied and SAs required must agree
     pub(super) fn satisfies(&self, templates: &[Template], config: &Config) -> bool {
-        let mut rest = self.hops.as_slice();
+        // Bit n: the templates so far can be paired so that the outermost n hops are left.
+        let mut left = self.without_transport(1 << self.hops.len());
         for template in templates {
-            let here = rest
-                .iter()
-                .rposition(|hop| hop.mode != Mode::Transport || hop.serves(template))
-                .filter(|at| rest[*at].serves(template));
-            match here {
-                Some(at) => rest = &rest[..at],
-                None if is_optional(template, config) => {}
-                None => return false,
+            let mut next = if is_optional(template, config) { left } else { 0 };
+            for (at, hop) in self.hops.iter().enumerate() {
+                if left & (2 << at) != 0 && hop.serves(template) {
+                    next |= 1 << at;
+                }
+            }
+            left = self.without_transport(next);
+        }
+        left & 1 != 0
+    }
+
+    /// Adds what can be left once transport SAs that no template names are passed over.
+    fn without_transport(&self, mut left: u32) -> u32 {
+        for (at, hop) in self.hops.iter().enumerate().rev() {
+            if left & (2 << at) != 0 && hop.mode == Mode::Transport {
+                left |= 1 << at;
             }
         }
-        rest.iter().all(|hop| hop.mode == Mode::Transport)
+        left
     }
 }
 
@@ -179,6 +190,33 @@ mod tests {
             ..require(Mode::Transport)
         };
         assert!(check(&[transport()], &[ipcomp, require(Mode::Transport)]));
+    }
+
+    #[test]
+    fn an_optional_template_does_not_take_what_a_required_one_needs() {
+        let optional = Template {
+            level: Level::Use,
+            ..require(Mode::Transport)
+        };
+        let seven = Template {
+            level: Level::Unique,
+            reqid: 7,
+            ..require(Mode::Transport)
+        };
+        let hop = |reqid| Hop { reqid, ..transport() };
+        assert!(check(&[hop(7)], &[optional, seven]));
+        assert!(check(&[hop(7)], &[seven, optional]));
+        assert!(check(&[hop(7), hop(7)], &[optional, optional, seven]));
+        assert!(!check(&[hop(8)], &[optional, seven]));
+        // An optional template must not look past the hop that a required one needs.
+        let eight = Template {
+            level: Level::Use,
+            reqid: 8,
+            ..seven
+        };
+        assert!(check(&[hop(8), hop(7)], &[eight, seven]));
+        let deep = vec![transport(); 16];
+        assert!(check(&deep, &[optional; 6]) && check(&deep, &[]));
     }
 
     #[test]

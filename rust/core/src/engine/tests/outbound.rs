@@ -4,9 +4,11 @@
 
 use super::*;
 use crate::engine::{DefaultLevel, DefaultPolicy, Event, Route, Setting};
-use crate::wire::icmp;
+use crate::sa::UdpEncap;
+use crate::spd::policy::MAX_TEMPLATES;
 use crate::wire::ip::Summary;
 use crate::wire::protocol;
+use crate::wire::{self, icmp};
 
 #[test]
 fn each_exit_has_its_reason() {
@@ -57,6 +59,27 @@ fn a_transport_sa_does_not_hide_the_tunnel_that_serves() {
         .unwrap();
     let summary = Summary::parse(&sealed(&engine, &datagram(A, B))).unwrap();
     assert_eq!((summary.source, summary.destination), (ip(gates.0), ip(gates.1)));
+}
+
+/// A policy that was accepted must find room in every buffer: no packet may be sealed by halves.
+#[test]
+fn as_many_templates_as_a_policy_may_name_find_room() {
+    let (sender, receiver) = (engine(), engine());
+    let templates = require(Mode::Tunnel, Some((A6, B6))).repeat(MAX_TEMPLATES);
+    let params = SaParams {
+        encryption: Some(AlgorithmKey::new("aes-cbc", &[1; 16])),
+        authentication: Some(AlgorithmKey::new("hmac-sha2-512-256", &[2; 64])),
+        encap: Some(UdpEncap {
+            source_port: 4500,
+            destination_port: 4500,
+        }),
+        ..sa(0x1000, A6, B6, Mode::Tunnel)
+    };
+    connect(&sender, &receiver, &[params], ("fd00::1", "fd01::1"), &templates);
+    for payload in 0..20 {
+        let packet = udp::packet(ip("fd00::1"), ip("fd01::1"), 1, 2, &vec![0; payload]).unwrap();
+        assert_eq!(delivered(&receiver, &sealed(&sender, &packet)), packet);
+    }
 }
 
 #[test]
@@ -365,6 +388,11 @@ fn neighbour_discovery_is_never_protected_nor_discarded() {
             usize::from(exempt)
         );
     }
+    // In an IPv4 packet the number means nothing, so nobody can hide behind it.
+    let solicitation = [135; 24];
+    let in_ipv4 = wire::ip::packet(ip(A), ip(B), protocol::ICMPV6, &solicitation).unwrap();
+    assert_eq!(refused_outbound(&engine, &in_ipv4), DropReason::OutNoPolicy);
+    assert_eq!(refused_inbound(&engine, &in_ipv4), DropReason::InNoPolicy);
 }
 
 #[test]

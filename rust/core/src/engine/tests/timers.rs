@@ -190,3 +190,30 @@ fn a_removed_sa_tells_nothing() {
     engine.sad_delete(&params.id, None).unwrap();
     assert_eq!(tell(&engine), []);
 }
+
+#[test]
+fn an_update_to_less_than_was_carried_ends_at_once() {
+    let engine = engine();
+    let mut params = sa(0x1000, A, B, Mode::Transport);
+    engine.sad_add(params.clone(), START).unwrap();
+    let action = Action::Protect(require(Mode::Transport, None));
+    engine
+        .spd_add(policy(Direction::Outbound, A, B, action), START)
+        .unwrap();
+    for _ in 0..3 {
+        sealed(&engine, &datagram(A, B));
+    }
+    params.soft.packets = 3;
+    assert_eq!(
+        engine.sad_update(params.clone(), START).unwrap().state,
+        State::Dying
+    );
+    assert_eq!(tell(&engine), [(0, "soft")]);
+    params.hard.packets = 2;
+    assert_eq!(
+        engine.sad_update(params.clone(), START).unwrap().state,
+        State::Dead
+    );
+    assert_eq!(tell(&engine), [(0, "hard")]);
+    assert_eq!(engine.sad_lookup(&params.id), None);
+}
