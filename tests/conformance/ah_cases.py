@@ -15,13 +15,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from conformance.ah_oracle import MACS, Sa, seal
+from conformance.ah_oracle import GMACS, KEYED, MACS, Sa, seal
 
 SOURCE = (
-    "composed by RFC 4302 and RFC 1826 in Python from struct and hmac (tests/conformance/ah_oracle.py); key, "
-    "numbers and payload are SHAKE128 of the case name; no published vectors exist for AH on packets"
+    "composed by RFC 4302, 1826 and 4543 in Python from struct, hmac and cryptography "
+    "(tests/conformance/ah_oracle.py); key, numbers and payload are SHAKE128 of the case name; "
+    "no published vectors exist for AH on packets"
 )
-KEY_BYTES = {"hmac-sha1-96": 20, "hmac-sha2-384-192": 48, "hmac-sha2-512-256": 64}
+KEY_BYTES = {
+    "hmac-md5-96": 16,
+    "hmac-sha1-96": 20,
+    "hmac-sha2-384-192": 48,
+    "hmac-sha2-512-256": 64,
+    "keyed-md5": 16,
+    "keyed-sha1": 20,
+    "aes-128-gmac": 20,
+    "aes-192-gmac": 28,
+    "aes-256-gmac": 36,
+}
 DESTINATION_OPTIONS, ROUTING, FRAGMENT, AH, UDP = 60, 43, 44, 51, 17
 V4 = ("192.0.2.1", "198.51.100.7")
 V6 = ("2001:db8::1", "2001:db8:ffff::7")
@@ -108,7 +119,8 @@ class Case:
             payload = self.inner.build(UDP, len(payload)) + payload
         length = sa.header_bytes(self.headers.version) + len(payload)
         sent = self.headers.build(AH, length)
-        packet = seal(sa, sent, self.next_header, sequence, payload)
+        iv = self.draw("iv", sa.iv_bytes)
+        packet = seal(sa, sent, self.next_header, sequence, payload, iv=iv)
         arrived = (self.arrived or routed(self.headers)).build(AH, length)
         return {
             "name": self.name,
@@ -173,7 +185,7 @@ def cases() -> list[Case]:
 
 def algorithms() -> Iterator[Case]:
     """Each algorithm in both families, with and without extended sequence numbers."""
-    for algorithm in MACS:
+    for algorithm in (*MACS, *KEYED, *GMACS):
         for version, headers in ((4, Headers()), (6, v6())):
             for esn in (False, True):
                 name = f"{algorithm} v{version}{' esn' if esn else ''}"
@@ -301,7 +313,7 @@ def tunnels() -> Iterator[Case]:
 
 def old_format() -> Iterator[Case]:
     """RFC 1826: no sequence number, the whole digest; with the settings that such peers ask for."""
-    for algorithm in MACS:
+    for algorithm in (*MACS, *KEYED):
         for version, headers in ((4, Headers()), (6, v6())):
             yield Case(f"old {algorithm} v{version}", headers, algorithm=algorithm, settings={"old": True})
     settings = {"old": True, "clear_tos": False, "offset_mask": 0xFFFF}

@@ -1,22 +1,32 @@
 """AH by the letter of RFC 4302 and RFC 1826, written for reading: a second opinion on every byte.
 
-Nothing from sallet may enter: `struct` and `hmac` are all it stands on.
+Nothing from sallet may enter: it stands on `struct`, `hmac` and, for GMAC, the package `cryptography`.
 Answers to: RFC 4302 sections 2, 3.3.3 and appendix A; RFC 1826; `ipsec(4)` (`ah_cleartos`, `ah_offsetmask`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
+from typing import Literal
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 MACS = {
+    "hmac-md5-96": ("md5", 12),
     "hmac-sha1-96": ("sha1", 12),
     "hmac-sha2-256-128": ("sha256", 16),
     "hmac-sha2-256-96": ("sha256", 12),
     "hmac-sha2-384-192": ("sha384", 24),
     "hmac-sha2-512-256": ("sha512", 32),
 }
+KEYED = {"keyed-md5": ("md5", 12), "keyed-sha1": ("sha1", 12)}
+"""RFC 1828 and RFC 1852: key, filling, text, key."""
+GMACS = ("aes-128-gmac", "aes-192-gmac", "aes-256-gmac")
+"""RFC 4543: the key ends with four bytes of salt, and eight bytes of IV stand in front of the ICV."""
+GMAC_IV_BYTES, GMAC_ICV_BYTES, GMAC_SALT_BYTES = 8, 16, 4
 IMMUTABLE_OPTIONS = {130, 133, 134, 148, 149}
 """Security, extended security, commercial security, router alert, sender directed multi-destination."""
 SOURCE_ROUTES = {131, 137}
@@ -36,34 +46,67 @@ class Sa:
     offset_mask: int = 0
     wide_padding: bool = False
 
+    @property
+    def iv_bytes(self) -> int:
+        """Length of the IV."""
+        return GMAC_IV_BYTES if self.algorithm in GMACS else 0
+
     def icv_bytes(self) -> int:
         """Length of the ICV: cut as the algorithm says, or the whole digest in the old format."""
-        digest, cut = MACS[self.algorithm]
-        return hmac.new(b"", b"", digest).digest_size if self.old else cut
+        if self.algorithm in GMACS:
+            return GMAC_ICV_BYTES
+        digest, cut = {**MACS, **KEYED}[self.algorithm]
+        return hashlib.new(digest, usedforsecurity=False).digest_size if self.old else cut
+
+    def fixed_bytes(self) -> int:
+        """Length of what stands in front of IV and ICV."""
+        return 8 if self.old else 12
 
     def header_bytes(self, version: int) -> int:
         """Length of the AH header, padded for the version of IP in front."""
         alignment = 8 if version == 6 or self.wide_padding else 4
-        length = (8 if self.old else 12) + self.icv_bytes()
+        length = self.fixed_bytes() + self.iv_bytes + self.icv_bytes()
         return length + -length % alignment
+
+    def icv(self, iv: bytes, text: bytes) -> bytes:
+        """Authenticate."""
+        if self.algorithm in GMACS:
+            aead = AESGCM(self.key[:-GMAC_SALT_BYTES])
+            return aead.encrypt(self.key[-GMAC_SALT_BYTES:] + iv, b"", text)
+        if self.algorithm in KEYED:
+            return keyed_hash(KEYED[self.algorithm][0], self.key, text)[: self.icv_bytes()]
+        return hmac.new(self.key, text, MACS[self.algorithm][0]).digest()[: self.icv_bytes()]
+
+
+def keyed_hash(name: str, key: bytes, text: bytes) -> bytes:
+    """Hash key, filling, text and key; the filling ends the first block as the hash ends its last one."""
+    order: Literal["little", "big"] = "little" if name == "md5" else "big"
+    filling = b"\x80" + bytes(64 - len(key) - 9) + (8 * len(key)).to_bytes(8, order)
+    return hashlib.new(name, key + filling + text + key, usedforsecurity=False).digest()
 
 
 def seal(
-    sa: Sa, headers: bytes, next_header: int, sequence: int, payload: bytes, *, padding: bytes | None = None
+    sa: Sa,
+    headers: bytes,
+    next_header: int,
+    sequence: int,
+    payload: bytes,
+    *,
+    iv: bytes = b"",
+    padding: bytes | None = None,
 ) -> bytes:
     """Build a whole packet; `headers` are as they will be sent, AH's length counted in; padding is zero."""
-    version = headers[0] >> 4
-    length = sa.header_bytes(version)
+    length = sa.header_bytes(headers[0] >> 4)
     fixed = struct.pack(">BBHI", next_header, length // 4 - 2, 0, sa.spi)
     if not sa.old:
         fixed += struct.pack(">I", sequence & 0xFFFFFFFF)
+    icv_bytes = sa.icv_bytes()
     if padding is None:
-        padding = bytes(length - len(fixed) - sa.icv_bytes())
-    text = immutable(sa, headers) + fixed + bytes(sa.icv_bytes()) + padding + payload
+        padding = bytes(length - len(fixed) - len(iv) - icv_bytes)
+    text = immutable(sa, headers) + fixed + bytes(len(iv) + icv_bytes) + padding + payload
     if sa.esn:
         text += struct.pack(">I", sequence >> 32)
-    icv = hmac.new(sa.key, text, MACS[sa.algorithm][0]).digest()[: sa.icv_bytes()]
-    return headers + fixed + icv + padding + payload
+    return headers + fixed + iv + sa.icv(iv, text) + padding + payload
 
 
 def immutable(sa: Sa, headers: bytes) -> bytes:

@@ -19,7 +19,8 @@ _SPI_AND_SEQUENCE = 8
 _PAD_LENGTH_AND_NEXT_HEADER = 2
 ESP_BYTES_MAX = _UDP + _SPI_AND_SEQUENCE + 16 + 15 + _PAD_LENGTH_AND_NEXT_HEADER + 32
 """UDP, header, IV, padding and ICV of the largest suite: assumed while no SA says better."""
-AH_BYTES_MAX = 12 + 32
+AH_BYTES_MAX = 8 + 64
+"""The old format with the whole digest of SHA-512: assumed while no SA says better."""
 OVERHEAD_BYTES_MAX = _HEADER[6] + ESP_BYTES_MAX
 """Assumed while no policy asks for anything."""
 
@@ -59,6 +60,8 @@ class AssociationLike(Protocol):
     def authentication(self) -> tuple[str, bytes] | None: ...
     @property
     def encap(self) -> tuple[int, int] | None: ...
+    @property
+    def old(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +80,16 @@ def device_mtu(
     algorithms: Mapping[str, Sizes],
 ) -> int:
     """Take the worst that any outbound entry may add from the path's MTU."""
-    per_pair: dict[tuple[Any, Any], int] = {}
+    per_pair: dict[str, dict[Any, int]] = {name: {} for name in _MEASURES}
     for association in associations:
-        if association.protocol == "esp":
+        if association.protocol in _MEASURES:
+            known = per_pair[association.protocol]
             pair = association.source, association.destination
-            per_pair[pair] = max(per_pair.get(pair, 0), esp_bytes(association, algorithms))
-    transport = max(per_pair.values(), default=ESP_BYTES_MAX)
+            added = _MEASURES[association.protocol](association, algorithms)
+            known[pair] = max(known.get(pair, 0), added)
     worst = max(
         (
-            sum(_template_bytes(template, per_pair, transport) for template in policy.templates)
+            sum(_template_bytes(template, per_pair) for template in policy.templates)
             for policy in policies
             if policy.direction == "out" and policy.templates
         ),
@@ -108,11 +112,25 @@ def esp_bytes(association: AssociationLike, algorithms: Mapping[str, Sizes]) -> 
     return _SPI_AND_SEQUENCE + _PAD_LENGTH_AND_NEXT_HEADER + variable + encap
 
 
-def _template_bytes(template: TemplateLike, per_pair: Mapping[tuple[Any, Any], int], transport: int) -> int:
+def ah_bytes(association: AssociationLike, algorithms: Mapping[str, Sizes]) -> int:
+    """Say how long AH with this SA is; padded as over IPv6, which is the most."""
+    named = association.authentication
+    if association.old or named is None or named[0] not in algorithms:
+        return AH_BYTES_MAX
+    size = algorithms[named[0]]
+    length = _SPI_AND_SEQUENCE + 4 + size.iv + size.icv
+    return length + -length % 8
+
+
+_MEASURES = {"esp": esp_bytes, "ah": ah_bytes}
+_BYTES_MAX = {"esp": ESP_BYTES_MAX, "ah": AH_BYTES_MAX}
+
+
+def _template_bytes(template: TemplateLike, per_pair: Mapping[str, Mapping[Any, int]]) -> int:
     if template.protocol == "ipcomp":
         return 0  # It never makes a packet longer (RFC 3173 §2.2).
-    ends = template.endpoints
+    ends, known = template.endpoints, per_pair[template.protocol]
     outer = _HEADER[ends[0].version] if template.mode == "tunnel" and ends is not None else 0
-    if template.protocol == "ah":
-        return outer + AH_BYTES_MAX
-    return outer + (per_pair.get(ends, ESP_BYTES_MAX) if ends is not None else transport)
+    most = _BYTES_MAX[template.protocol]
+    # Without ends, any SA may be the one.
+    return outer + (known.get(ends, most) if ends is not None else max(known.values(), default=most))

@@ -28,6 +28,8 @@ class Form:
     """An SA without `-f nocyclic-seq` says that its sequence number may wrap."""
     sends_flags: bool
     """`-f` reaches the daemon; on Linux no such flag exists."""
+    old_formats: frozenset[str]
+    """Which words for RFC 1826 and RFC 1827 it takes; Linux would make the new formats of them."""
     strict_keys: bool
     """Only the lengths an algorithm has are sent; otherwise everything from shortest to longest."""
     strict_spi: bool
@@ -82,6 +84,7 @@ FORMS: Final[dict[str, Form]] = {
         priority=True,
         cyclic_by_default=False,
         sends_flags=False,
+        old_formats=frozenset({"ah-old"}),
         strict_keys=True,
         strict_spi=True,
         deleteall_by_dump=False,
@@ -102,6 +105,7 @@ FORMS: Final[dict[str, Form]] = {
         priority=True,
         cyclic_by_default=False,
         sends_flags=False,
+        old_formats=frozenset(),
         strict_keys=False,
         strict_spi=False,
         deleteall_by_dump=True,
@@ -122,6 +126,7 @@ FORMS: Final[dict[str, Form]] = {
         priority=False,
         cyclic_by_default=True,
         sends_flags=True,
+        old_formats=frozenset({"ah-old"}),
         strict_keys=False,
         strict_spi=False,
         deleteall_by_dump=False,

@@ -35,6 +35,8 @@ _SATYPES: Final = {
     "ipcomp": SadbSatype.X_IPCOMP,
     "tcp": SadbSatype.X_TCPSIGNATURE,
     "esp-udp": SadbSatype.ESP,
+    "esp-old": SadbSatype.ESP,
+    "ah-old": SadbSatype.AH,
 }
 _OLD: Final = {"esp-old": "RFC 1827", "ah-old": "RFC 1826"}
 _RESERVED_SPIS: Final = 255
@@ -147,10 +149,10 @@ def _unended(complaint: Complaint, tokens: list[str]) -> Complaint:
     return complaint
 
 
-def _protocol(cursor: Cursor) -> tuple[int, bool]:
-    """Read the protocol of an association: its SATYPE, and whether UDP carries it."""
+def _protocol(cursor: Cursor) -> tuple[int, str]:
+    """Read the protocol of an association: its SATYPE, and the word, which may say more."""
     word = cursor.take()
-    if word in _OLD:
+    if word in _OLD and word not in cursor.form.old_formats:
         raise Complaint(
             cursor.at - 1, f"{word} is the form of {_OLD[word]}, which is not provided", f"write {word[:-4]}"
         )
@@ -159,7 +161,7 @@ def _protocol(cursor: Cursor) -> tuple[int, bool]:
         raise Complaint(
             cursor.at - 1, "the protocol of an SA is esp, ah, ipcomp, tcp or esp-udp", "write esp or ah"
         )
-    return satype, word == "esp-udp"
+    return satype, word
 
 
 def _pair(cursor: Cursor) -> tuple[addresses.Endpoint, addresses.Endpoint]:
@@ -192,7 +194,8 @@ def _spi(cursor: Cursor, satype: int) -> int:
 def _add(cursor: Cursor) -> Statement:
     """`add SOURCE DESTINATION PROTOCOL SPI [EXTENSION]… ALGORITHMS`."""
     source, destination = _pair(cursor)
-    satype, encapsulated = _protocol(cursor)
+    satype, word = _protocol(cursor)
+    encapsulated = word == "esp-udp"
     original = addresses.original(cursor) if encapsulated and not cursor.at_number() else None
     ports = (source[1], destination[1])
     if any(ports) and not encapsulated and cursor.form.strict_spi:
@@ -210,6 +213,7 @@ def _add(cursor: Cursor) -> Statement:
         spi,
         words,
         encapsulated=encapsulated,
+        old=word in _OLD,
         original=original,
     )
     algorithms.read(cursor, statement)

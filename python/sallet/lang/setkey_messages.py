@@ -231,6 +231,8 @@ def _flags(statement: AddSa, form: Form) -> int:
         flags |= SadbSaFlags.X_CYCSEQ
     if words.esn:
         flags |= SadbSaFlags.X_ESN
+    if statement.old:
+        flags |= SadbSaFlags.X_OLD
     if statement.raw_cpi:
         flags |= SadbSaFlags.X_RAWCPI
     if form.sends_flags:

@@ -99,6 +99,8 @@ class AddSa:
     compression: str = ""
     raw_cpi: bool = False
     encapsulated: bool = False
+    old: bool = False
+    """In the format of RFC 1826 or RFC 1827."""
     original: IpAddress | None = None
 
 

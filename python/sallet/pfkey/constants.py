@@ -130,6 +130,8 @@ class SadbSaFlags(IntFlag):
     """Bits of `sadb_sa_flags`; which of them a system keeps is the dialect's matter."""
 
     PFS = 0x1
+    X_OLD = 0x1
+    """KAME's word for the same bit: the format of RFC 1826 or RFC 1827."""
     X_IV4B = 0x10
     X_DERIV = 0x20
     X_CYCSEQ = 0x40

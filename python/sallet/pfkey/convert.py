@@ -182,11 +182,12 @@ def sa_params(message: Message, dialect: Dialect, *, with_keys: bool = True) -> 
         authentication=_authentication(message, sa, dialect) if with_keys else None,
         replay_window=_replay_window(message, sa, dialect),
         esn=bool(flags & SadbSaFlags.X_ESN),
+        old=bool(flags & SadbSaFlags.X_OLD),
         cycle_sequence=bool(flags & SadbSaFlags.X_CYCSEQ),
         soft=_limits(message, _E.LIFETIME_SOFT),
         hard=_limits(message, _E.LIFETIME_HARD),
         encap=_encap(message),
-        flags=flags & ~(SadbSaFlags.X_ESN | SadbSaFlags.X_CYCSEQ),
+        flags=flags & ~(SadbSaFlags.X_ESN | SadbSaFlags.X_CYCSEQ | SadbSaFlags.X_OLD),
         owner=message.pid,
     )
 

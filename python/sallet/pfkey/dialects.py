@@ -205,7 +205,7 @@ SALLET: Final = replace(
     extension_numbers={**LINUX.extension_numbers, Ext.X_SA_REPLAY: 64},
     unknown_extension_ignored=False,
     replay_max=255,
-    flags_kept=LINUX.flags_kept | Flag.X_CYCSEQ | Flag.X_ESN,
+    flags_kept=LINUX.flags_kept | Flag.X_OLD | Flag.X_CYCSEQ | Flag.X_ESN,
     unknown_level=None,
     default_level="default",
     empty_ipsec_is_none=False,
@@ -261,9 +261,9 @@ KAME: Final = Dialect(
     bad_extension_fails_send=True,
     family_errno=errno.EAFNOSUPPORT,
     replay_unit=8,
-    flags_kept=Flag.X_CYCSEQ | Flag.X_RAWCPI,
-    # Old formats, derived IVs and padding by choice are not served, so they are not accepted either.
-    flags_refused=Flag.PFS | Flag.X_IV4B | Flag.X_DERIV | Flag.X_PRAND | Flag.X_PZERO | 0xFFFFFC00,
+    flags_kept=Flag.X_OLD | Flag.X_CYCSEQ | Flag.X_RAWCPI,
+    # Derived IVs and padding by choice are not served, so they are not accepted either.
+    flags_refused=Flag.X_IV4B | Flag.X_DERIV | Flag.X_PRAND | Flag.X_PZERO | 0xFFFFFC00,
     any_mode="any",
     default_level="default",
     directions={1: "in", 2: "out"},

@@ -95,6 +95,8 @@ def _sa(view: _core.SaView, dialect: Dialect, state: str) -> Sa:
         flags |= SadbSaFlags.X_CYCSEQ
     if view.esn:
         flags |= SadbSaFlags.X_ESN
+    if view.old:
+        flags |= SadbSaFlags.X_OLD
     encryption, authentication = view.encryption, view.authentication
     return Sa(
         view.spi,

@@ -87,6 +87,12 @@ impl SaView {
         self.inner.params.esn
     }
 
+    /// Whether packets have the format of RFC 1826 or RFC 1827.
+    #[getter]
+    fn old(&self) -> bool {
+        self.inner.params.old
+    }
+
     /// Whether the sequence number may wrap.
     #[getter]
     fn cycle_sequence(&self) -> bool {

@@ -4,9 +4,9 @@
 
 use crate::error::DropReason;
 
-/// Room in front: outer IPv6 header, UDP, ESP header and IV (72 bytes) of as many nested SAs as a policy may
-/// name, in whole cache lines.
-pub const HEADROOM: usize = 448;
+/// Room in front: outer IPv6 header and AH with the longest ICV (88 bytes; UDP, ESP header and IV are fewer) of
+/// as many nested SAs as a policy may name, in whole cache lines.
+pub const HEADROOM: usize = 576;
 /// Room behind: padding to a block of 16, its length, next header and the longest ICV (49 bytes) of as many.
 pub const TAILROOM: usize = 320;
 

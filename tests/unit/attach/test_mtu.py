@@ -1,6 +1,6 @@
 """What protection adds, and the MTU that is left.
 
-Answers to: sallet.attach.mtu; RFC 4303 section 2.
+Answers to: sallet.attach.mtu; RFC 4302 section 2, RFC 4303 section 2.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from ipaddress import ip_address
 
 import pytest
 
-from sallet.attach.mtu import DEVICE_MTU_MIN, ESP_BYTES_MAX, OVERHEAD_BYTES_MAX, Sizes, device_mtu, esp_bytes
+from sallet.attach.mtu import (
+    AH_BYTES_MAX,
+    DEVICE_MTU_MIN,
+    ESP_BYTES_MAX,
+    OVERHEAD_BYTES_MAX,
+    Sizes,
+    ah_bytes,
+    device_mtu,
+    esp_bytes,
+)
 from unit.attach.entries import Template, entry
 
 ALGORITHMS = {
@@ -28,6 +37,7 @@ class Association:
     authentication: tuple[str, bytes] | None = None
     encap: tuple[int, int] | None = None
     protocol: str = "esp"
+    old: bool = False
 
 
 def between(source: str, destination: str, **options: object) -> Association:
@@ -41,6 +51,24 @@ def test_what_esp_adds() -> None:
     )
     assert esp_bytes(cbc, ALGORITHMS) == 8 + 16 + 15 + 2 + 16
     assert esp_bytes(between("10.0.0.1", "10.0.0.2", encap=(4500, 4500)), ALGORITHMS) == 37 + 8
+
+
+def test_what_ah_adds() -> None:
+    options = {"encryption": None, "authentication": ("hmac-sha2-256-128", b""), "protocol": "ah"}
+    sa = between("10.0.0.1", "10.0.0.2", **options)
+    assert ah_bytes(sa, ALGORITHMS) == 12 + 16 + 4
+    assert ah_bytes(between("10.0.0.1", "10.0.0.2", old=True, **options), ALGORITHMS) == AH_BYTES_MAX
+    ends = sa.source, sa.destination
+    ah, esp = Template(protocol="ah"), Template(protocol="esp")
+    outer = Template(protocol="ah", mode="tunnel", endpoints=ends)
+    for templates, known, added in (
+        ([ah], [sa], 32),
+        ([ah], [], AH_BYTES_MAX),
+        ([outer], [sa], 20 + 32),
+        ([esp, ah], [sa, between("10.0.0.1", "10.0.0.2")], 37 + 32),
+    ):
+        policy = entry("out", "10.0.0.1/32", "10.0.0.2/32", templates=templates)
+        assert device_mtu(1500, [policy], known, ALGORITHMS) == 1500 - added
 
 
 def test_the_worst_entry_counts() -> None:

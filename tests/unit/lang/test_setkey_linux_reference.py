@@ -36,7 +36,6 @@ def masked(text: str) -> str:
 
 
 PENDING = {
-    "02-ah-tunnel": "AH is not provided yet",
     "07-lifetimes-replay": "Blowfish, DES, Camellia, CAST-128 and AES-XCBC are not provided yet",
 }
 """Files that ask the engine for what it does not have; the text of the dumps is compared all the same."""

@@ -251,11 +251,13 @@ impl Association {
 
     /// An algorithm whose IV counts shares the counter with every SA of the same key.
     fn open_nonces(&self, working: &Working) -> NonceCounter {
-        let counting = self.params.encryption.as_ref().filter(|encryption| {
-            lookup(&encryption.name).is_some_and(|algorithm| algorithm.iv == IvSource::Counter)
-        });
-        counting.map_or_else(NonceCounter::alone, |encryption| {
-            working.lease.ledger().open(&encryption.key)
+        let keys = [&self.params.encryption, &self.params.authentication];
+        let counting = keys
+            .into_iter()
+            .flatten()
+            .find(|given| lookup(&given.name).is_some_and(|algorithm| algorithm.iv == IvSource::Counter));
+        counting.map_or_else(NonceCounter::alone, |given| {
+            working.lease.ledger().open(&given.key)
         })
     }
 

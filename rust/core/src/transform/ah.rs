@@ -1,16 +1,17 @@
 //! AH on one packet: the header put in, signed, verified and taken out with one SA's key.
 //! No SA state (window, lifetime, counter) may enter; which fields of other headers count is `mutable.rs`.
-//! Answers to: RFC 4302 sections 2 and 3.3.3, RFC 1826 (the old format).
+//! Answers to: RFC 4302 sections 2 and 3.3.3, RFC 1826 (the old format), RFC 4543 section 4 (an IV in the ICV field).
 
 use super::Order;
 use super::mutable::{AhRules, Covered};
 use crate::buffer::PacketBuf;
 use crate::crypto::Integrity;
+use crate::crypto::iv::IvGenerator;
 use crate::error::{DropReason, Error};
 use crate::terms::{Sequence, Spi};
 use crate::wire::ah::{FIXED_BYTES, MAXIMUM_BYTES, OLD_FIXED_BYTES, Packet, Repr};
 
-/// The ICV field while the ICV is computed.
+/// As many zeros as any ICV field has bytes.
 const ZEROS: [u8; MAXIMUM_BYTES] = [0; MAXIMUM_BYTES];
 
 /// What AH needs to know of one SA.
@@ -21,6 +22,7 @@ pub struct Ah {
     esn: bool,
     old: bool,
     fixed_bytes: usize,
+    iv_bytes: usize,
     icv_bytes: usize,
 }
 
@@ -29,16 +31,17 @@ impl Ah {
     /// the format of RFC 1826, which has no sequence number.
     ///
     /// # Errors
-    /// `UnsupportedCombination` for `esn` in the old format.
+    /// `UnsupportedCombination` for `esn`, and for an algorithm with an IV, in the old format.
     pub fn new(spi: Spi, integrity: Integrity, esn: bool, old: bool) -> Result<Self, Error> {
         if esn && old {
             return Err(Error::UnsupportedCombination);
         }
+        let row = integrity.algorithm();
         let (fixed_bytes, icv_bytes) = if old {
             let whole_bytes = integrity.key().whole_bytes();
             (OLD_FIXED_BYTES, whole_bytes.ok_or(Error::UnsupportedCombination)?)
         } else {
-            (FIXED_BYTES, integrity.algorithm().icv_bytes)
+            (FIXED_BYTES, row.icv_bytes)
         };
         Ok(Self {
             spi,
@@ -46,6 +49,7 @@ impl Ah {
             esn,
             old,
             fixed_bytes,
+            iv_bytes: row.iv_bytes,
             icv_bytes,
         })
     }
@@ -71,8 +75,13 @@ impl Ah {
         self.aligned_bytes(alignment)
     }
 
+    /// Length of the field that counts as zero: the ICV, and in front of it the IV of an algorithm that has one.
+    const fn field_bytes(&self) -> usize {
+        self.iv_bytes + self.icv_bytes
+    }
+
     const fn aligned_bytes(&self, alignment: usize) -> usize {
-        (self.fixed_bytes + self.icv_bytes).next_multiple_of(alignment)
+        (self.fixed_bytes + self.field_bytes()).next_multiple_of(alignment)
     }
 
     /// Whether a header that arrived is as long as this SA makes it: over IPv4, either padding will do.
@@ -84,9 +93,18 @@ impl Ah {
 
     /// Opens a gap at `order.at` and writes the header there, the ICV still zero.
     ///
+    /// `order.iv_counter` must be new for this key, whatever happened to the sequence number.
+    ///
     /// # Errors
-    /// `NoBuffer` if the packet does not fit its buffer.
-    pub fn insert(&self, order: &Order, packet: &mut PacketBuf) -> Result<(), DropReason> {
+    /// `NoBuffer` if the packet does not fit its buffer, `SequenceOverflow` if no IV is left.
+    //= https://www.rfc-editor.org/rfc/rfc4543#section-4
+    //# in AH the IV of 8 bytes stands in front of the ICV
+    pub fn insert(
+        &self,
+        order: &Order,
+        ivs: &mut IvGenerator,
+        packet: &mut PacketBuf,
+    ) -> Result<(), DropReason> {
         let header_bytes = self.header_bytes(order.ipv6, order.rules);
         packet.insert_gap(order.at, header_bytes)?;
         let repr = Repr {
@@ -95,7 +113,15 @@ impl Ah {
             spi: self.spi,
             sequence_low: self.is_numbered().then_some(order.sequence.low()),
         };
-        repr.emit(&mut packet.as_mut_slice()[order.at..])
+        let header = &mut packet.as_mut_slice()[order.at..];
+        repr.emit(header)?;
+        if self.iv_bytes > 0 {
+            let iv = ivs
+                .explicit(order.iv_counter)
+                .ok_or(DropReason::SequenceOverflow)?;
+            header[self.fixed_bytes..self.fixed_bytes + self.iv_bytes].copy_from_slice(&iv);
+        }
+        Ok(())
     }
 
     /// Writes the ICV of a packet that is otherwise as it will be sent.
@@ -109,23 +135,22 @@ impl Ah {
         rules: AhRules,
         packet: &mut PacketBuf,
     ) -> Result<(), DropReason> {
-        let covered = Covered::when_sent(packet.as_slice(), at, rules).ok_or(DropReason::OutMalformed)?;
-        let header_bytes = Packet::new_checked(&packet.as_slice()[at..])?.header_bytes();
-        let (ah, payload) = packet.as_mut_slice()[at..].split_at_mut(header_bytes);
-        let (fixed, rest) = ah.split_at_mut(self.fixed_bytes);
-        let (icv, padding) = rest.split_at_mut(self.icv_bytes);
+        let bytes = packet.as_mut_slice();
+        let covered = Covered::when_sent(bytes, at, rules).ok_or(DropReason::OutMalformed)?;
+        let (fixed, rest) = bytes[at..].split_at_mut(self.fixed_bytes);
+        let (field, behind) = rest.split_at_mut(self.field_bytes());
+        let (iv, icv) = field.split_at_mut(self.iv_bytes);
         let high = sequence.high().to_be_bytes();
         let pieces = [
             covered.as_slice(),
             fixed,
-            &ZEROS[..self.icv_bytes],
-            padding,
-            payload,
+            self.zeros(),
+            behind,
             self.implicit(&high),
         ];
         self.integrity
             .key()
-            .sign(&pieces, icv)
+            .sign_with_iv(iv, &pieces, icv)
             .map_err(|_| DropReason::OutTooBig)
     }
 
@@ -152,24 +177,30 @@ impl Ah {
             return Err(DropReason::InMalformed);
         }
         let covered = Covered::when_received(bytes, at, rules).ok_or(DropReason::InMalformed)?;
-        let (ah, payload) = bytes[at..].split_at(header_bytes);
-        let (fixed, rest) = ah.split_at(self.fixed_bytes);
-        let (icv, padding) = rest.split_at(self.icv_bytes);
+        let (fixed, rest) = bytes[at..].split_at(self.fixed_bytes);
+        let (field, behind) = rest.split_at(self.field_bytes());
+        let (iv, icv) = field.split_at(self.iv_bytes);
         let high = sequence.high().to_be_bytes();
         let pieces = [
             covered.as_slice(),
             fixed,
-            &ZEROS[..self.icv_bytes],
-            padding,
-            payload,
+            self.zeros(),
+            behind,
             self.implicit(&high),
         ];
         self.integrity
             .key()
-            .verify(&pieces, icv)
+            .verify_with_iv(iv, &pieces, icv)
             .map_err(|_| DropReason::AuthFailed)?;
         packet.remove_gap(at, header_bytes)?;
         Ok(next_header)
+    }
+
+    /// The field of the ICV while the ICV is computed.
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-3.3.3
+    //# the ICV field is zero for the computation, the padding behind it counts as it is
+    fn zeros(&self) -> &'static [u8] {
+        &ZEROS[..self.field_bytes()]
     }
 
     /// What the ICV covers beyond the bytes sent: the high half, with ESN.

@@ -66,7 +66,7 @@ impl Transform {
                 Ok(Protocol::Esp.number())
             }
             Self::Ah(ah) => {
-                ah.insert(order, packet)?;
+                ah.insert(order, ivs, packet)?;
                 Ok(Protocol::Ah.number())
             }
         }

@@ -18,24 +18,28 @@ use std::net::IpAddr;
 
 const NOW: Instant = Instant::from_secs(1);
 
-fn engine(direction: Direction, mode: Mode, ends: (IpAddr, IpAddr)) -> Engine {
+fn engine(direction: Direction, protocol: Protocol, mode: Mode, ends: (IpAddr, IpAddr)) -> Engine {
     let engine = Engine::new(Config::default(), [1; 32], NOW, WallClock(0));
     let id = SaId {
         spi: Spi(0x1000),
-        protocol: Protocol::Esp,
+        protocol,
         destination: ends.1,
     };
     let limits = Limits {
         use_secs: 3600,
         ..Limits::default()
     };
+    let (encryption, authentication) = match protocol {
+        Protocol::Ah => (None, Some(AlgorithmKey::new("hmac-sha2-256-128", &[5; 32]))),
+        Protocol::Esp | Protocol::IpComp => (Some(AlgorithmKey::new("aes-gcm-16", &[5; 20])), None),
+    };
     let params = SaParams {
         id,
         source: ends.0,
         mode,
         reqid: 0,
-        encryption: Some(AlgorithmKey::new("aes-gcm-16", &[5; 20])),
-        authentication: None,
+        encryption,
+        authentication,
         replay_window: 64,
         esn: true,
         old: false,
@@ -49,7 +53,7 @@ fn engine(direction: Direction, mode: Mode, ends: (IpAddr, IpAddr)) -> Engine {
     engine.sad_add(params, NOW).unwrap();
     let endpoints = Some(ends);
     let template = Template {
-        protocol: Protocol::Esp,
+        protocol,
         mode,
         level: Level::Require,
         reqid: 0,
@@ -77,31 +81,37 @@ fn engine(direction: Direction, mode: Mode, ends: (IpAddr, IpAddr)) -> Engine {
 
 #[test]
 fn a_warm_batch_allocates_nothing() {
+    for protocol in [Protocol::Esp, Protocol::Ah] {
+        for mode in [Mode::Transport, Mode::Tunnel] {
+            warm_batch(protocol, mode);
+        }
+    }
+}
+
+fn warm_batch(protocol: Protocol, mode: Mode) {
     let ends = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-    for mode in [Mode::Transport, Mode::Tunnel] {
-        let sender = engine(Direction::Outbound, mode, ends);
-        let receiver = engine(Direction::Inbound, mode, ends);
-        let packet = udp::packet(ends.0, ends.1, 9, 9, &[7; 1000]).unwrap();
-        let (mut batch, mut out) = (Batch::default(), Output::default());
-        for _ in 0..64 {
-            batch.push(PacketBuf::from_packet(&packet));
+    let sender = engine(Direction::Outbound, protocol, mode, ends);
+    let receiver = engine(Direction::Inbound, protocol, mode, ends);
+    let packet = udp::packet(ends.0, ends.1, 9, 9, &[7; 1000]).unwrap();
+    let (mut batch, mut out) = (Batch::default(), Output::default());
+    for _ in 0..64 {
+        batch.push(PacketBuf::from_packet(&packet));
+    }
+    for round in 0..10 {
+        let before = super::COUNT.with(std::cell::Cell::get);
+        sender.handle_outbound(&mut batch, NOW, &mut out);
+        for sent in out.transmit.drain(..) {
+            batch.push(sent.packet);
         }
-        for round in 0..10 {
-            let before = super::COUNT.with(std::cell::Cell::get);
-            sender.handle_outbound(&mut batch, NOW, &mut out);
-            for sent in out.transmit.drain(..) {
-                batch.push(sent.packet);
-            }
-            receiver.handle_inbound(&mut batch, NOW, &mut out);
-            for received in out.deliver.drain(..) {
-                batch.push(received);
-            }
-            assert_eq!(batch.len(), 64);
-            let allocated = super::COUNT.with(std::cell::Cell::get) - before;
-            assert!(
-                round == 0 || allocated == 0,
-                "{allocated} allocations in round {round}"
-            );
+        receiver.handle_inbound(&mut batch, NOW, &mut out);
+        for received in out.deliver.drain(..) {
+            batch.push(received);
         }
+        assert_eq!(batch.len(), 64);
+        let allocated = super::COUNT.with(std::cell::Cell::get) - before;
+        assert!(
+            round == 0 || allocated == 0,
+            "{allocated} allocations in round {round}, {protocol:?} {mode:?}"
+        );
     }
 }

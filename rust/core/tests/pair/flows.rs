@@ -1,6 +1,8 @@
 //! The flows of one run: who talks to whom, which SAs protect it, with which algorithms.
 
 use super::rng::Rng;
+use Mode::{Transport, Tunnel};
+use Protocol::{Ah, Esp};
 use sallet_core::crypto::AlgorithmKey;
 use sallet_core::sa::{Limits, SaParams, UdpEncap};
 use sallet_core::selector::{AddressRange, PortRange, Selector};
@@ -12,6 +14,7 @@ use std::net::IpAddr;
 /// One SA of a flow's chain, in the direction from side 0 to side 1.
 #[derive(Clone, Copy)]
 pub struct Layer {
+    pub protocol: Protocol,
     pub mode: Mode,
     pub ends: [IpAddr; 2],
     pub reqid: u32,
@@ -33,6 +36,21 @@ impl Flow {
     pub fn is_protected(&self) -> bool {
         !self.layers.is_empty()
     }
+
+    /// Whether what it carries cannot be read on the way.
+    pub fn hides_payload(&self) -> bool {
+        self.layers.iter().any(|layer| layer.protocol == Protocol::Esp)
+    }
+
+    /// Whether its own addresses cannot be read either: encryption at or outside of a tunnel.
+    pub fn hides_addresses(&self) -> bool {
+        let tunnel = self.layers.iter().position(|layer| layer.mode == Mode::Tunnel);
+        tunnel.is_some_and(|tunnel| {
+            self.layers[tunnel..]
+                .iter()
+                .any(|layer| layer.protocol == Protocol::Esp)
+        })
+    }
 }
 
 fn address(net: u8, flow: u8, v6: bool) -> IpAddr {
@@ -47,67 +65,126 @@ fn address(net: u8, flow: u8, v6: bool) -> IpAddr {
     }
 }
 
-/// Nets 1 and 2 are the engines' own addresses, 3 and 4 lie behind them, 5 and 6 are a second tunnel's ends.
+/// Nets 1 and 2 are the engines' own addresses, 3 and 4 lie behind them, 5 to 8 are further tunnels' ends.
 fn ends(pair: u8, flow: u8, v6: bool) -> [IpAddr; 2] {
     [address(2 * pair + 1, flow, v6), address(2 * pair + 2, flow, v6)]
 }
 
-pub fn flows() -> Vec<Flow> {
-    let mut flows = Vec::new();
-    let mut add = |name, inner_v6: bool, local: bool, layers: &[(Mode, u8, bool, bool)]| {
-        let flow = u8::try_from(flows.len()).unwrap();
-        // Every other flow ties its templates to its SAs, and so does one whose SAs have the same ends.
-        let tied = flow % 2 == 1 || name == "ESP over ESP";
-        let layers = layers
-            .iter()
-            .zip(0_u32..)
-            .map(|((mode, pair, v6, encap), index)| Layer {
-                mode: *mode,
-                ends: ends(*pair, flow, *v6),
-                reqid: if tied {
-                    100 + 10 * u32::from(flow) + index
-                } else {
-                    0
-                },
-                encap: *encap,
-            });
-        let hosts = ends(u8::from(!local), flow, inner_v6);
-        flows.push(Flow {
-            name,
-            hosts,
-            local,
-            layers: layers.collect(),
-        });
-    };
-    use Mode::{Transport, Tunnel};
-    add("transport v4", false, true, &[(Transport, 0, false, false)]);
-    add("transport v6", true, true, &[(Transport, 0, true, false)]);
-    add("transport v4 in UDP", false, true, &[(Transport, 0, false, true)]);
-    add("tunnel v4 in v4", false, false, &[(Tunnel, 0, false, false)]);
-    add("tunnel v6 in v6", true, false, &[(Tunnel, 0, true, false)]);
-    add("tunnel v6 in v4", true, false, &[(Tunnel, 0, false, false)]);
-    add("tunnel v4 in v6", false, false, &[(Tunnel, 0, true, false)]);
-    add("tunnel v4 in UDP v6", false, false, &[(Tunnel, 0, true, true)]);
-    add(
+/// Protocol, mode, which pair of ends, whether those are IPv6, whether in UDP.
+type LayerRow = (Protocol, Mode, u8, bool, bool);
+
+/// Name, whether the hosts are IPv6, whether they are the engines' own addresses, the layers.
+const FLOWS: &[(&str, bool, bool, &[LayerRow])] = &[
+    ("transport v4", false, true, &[(Esp, Transport, 0, false, false)]),
+    ("transport v6", true, true, &[(Esp, Transport, 0, true, false)]),
+    (
+        "transport v4 in UDP",
+        false,
+        true,
+        &[(Esp, Transport, 0, false, true)],
+    ),
+    ("tunnel v4 in v4", false, false, &[(Esp, Tunnel, 0, false, false)]),
+    ("tunnel v6 in v6", true, false, &[(Esp, Tunnel, 0, true, false)]),
+    ("tunnel v6 in v4", true, false, &[(Esp, Tunnel, 0, false, false)]),
+    ("tunnel v4 in v6", false, false, &[(Esp, Tunnel, 0, true, false)]),
+    (
+        "tunnel v4 in UDP v6",
+        false,
+        false,
+        &[(Esp, Tunnel, 0, true, true)],
+    ),
+    (
         "transport in tunnel",
         false,
         true,
-        &[(Transport, 0, false, false), (Tunnel, 2, false, false)],
-    );
-    add(
+        &[(Esp, Transport, 0, false, false), (Esp, Tunnel, 2, false, false)],
+    ),
+    (
         "tunnel in tunnel",
         false,
         false,
-        &[(Tunnel, 0, false, false), (Tunnel, 2, true, false)],
-    );
-    add(
+        &[(Esp, Tunnel, 0, false, false), (Esp, Tunnel, 2, true, false)],
+    ),
+    (
         "ESP over ESP",
         true,
         true,
-        &[(Transport, 0, true, false), (Transport, 0, true, false)],
-    );
-    add("in clear", false, true, &[]);
-    flows
+        &[(Esp, Transport, 0, true, false), (Esp, Transport, 0, true, false)],
+    ),
+    (
+        "AH transport v4",
+        false,
+        true,
+        &[(Ah, Transport, 0, false, false)],
+    ),
+    ("AH transport v6", true, true, &[(Ah, Transport, 0, true, false)]),
+    (
+        "AH tunnel v6 in v4",
+        true,
+        false,
+        &[(Ah, Tunnel, 0, false, false)],
+    ),
+    (
+        "AH tunnel v4 in v6",
+        false,
+        false,
+        &[(Ah, Tunnel, 0, true, false)],
+    ),
+    (
+        "AH over ESP",
+        true,
+        true,
+        &[(Esp, Transport, 0, true, false), (Ah, Transport, 0, true, false)],
+    ),
+    (
+        "AH over an ESP tunnel",
+        false,
+        false,
+        &[(Esp, Tunnel, 0, false, false), (Ah, Transport, 0, false, false)],
+    ),
+    (
+        "ESP tunnel over AH",
+        false,
+        true,
+        &[(Ah, Transport, 0, false, false), (Esp, Tunnel, 2, true, false)],
+    ),
+    (
+        "AH tunnel in ESP tunnel in AH tunnel",
+        false,
+        false,
+        &[
+            (Ah, Tunnel, 0, false, false),
+            (Esp, Tunnel, 2, true, false),
+            (Ah, Tunnel, 3, false, false),
+        ],
+    ),
+    ("in clear", false, true, &[]),
+];
+
+pub fn flows() -> Vec<Flow> {
+    let numbered = (0_u8..).zip(FLOWS);
+    let made = numbered.map(|(flow, (name, inner_v6, local, layers))| {
+        // Every other flow ties its templates to its SAs, and so does one whose SAs have the same ends.
+        let tied = flow % 2 == 1 || *name == "ESP over ESP";
+        let layers = layers.iter().zip(0_u32..).map(|(layer, index)| {
+            let (protocol, mode, pair, v6, encap) = *layer;
+            let reqid = 100 + 10 * u32::from(flow) + index;
+            Layer {
+                protocol,
+                mode,
+                ends: ends(pair, flow, v6),
+                reqid: if tied { reqid } else { 0 },
+                encap,
+            }
+        });
+        Flow {
+            name,
+            hosts: ends(u8::from(!local), flow, *inner_v6),
+            local: *local,
+            layers: layers.collect(),
+        }
+    });
+    made.collect()
 }
 
 /// The addresses that are one side's own.
@@ -131,7 +208,7 @@ pub fn policies(flow: &Flow, side: usize) -> Vec<PolicyParams> {
     let towards = |from: usize| {
         let to = 1 - from;
         let templates = flow.layers.iter().map(|layer| Template {
-            protocol: Protocol::Esp,
+            protocol: layer.protocol,
             mode: layer.mode,
             level: if layer.reqid == 0 {
                 Level::Require
@@ -198,9 +275,26 @@ const SUITES: [(Keyed, Option<Keyed>); 10] = [
     (("aes-ctr", 36), Some(("hmac-sha1-96", 20))),
 ];
 
+const MACS: [Keyed; 6] = [
+    ("hmac-sha2-256-128", 32),
+    ("hmac-sha1-96", 20),
+    ("hmac-sha2-384-192", 48),
+    ("hmac-sha2-512-256", 64),
+    ("aes-cmac-96", 16),
+    ("aes-128-gmac", 20),
+];
+
 /// An SA for one layer of a flow with a fresh suite, key, window and lifetime.
 pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
-    let ((cipher, key_bytes), mac) = SUITES[rng.below(SUITES.len())];
+    let (encryption, mac) = match layer.protocol {
+        Protocol::Ah => (None, Some(MACS[rng.below(MACS.len())])),
+        Protocol::Esp | Protocol::IpComp => {
+            let (encryption, mac) = SUITES[rng.below(SUITES.len())];
+            (Some(encryption), mac)
+        }
+    };
+    let mut keyed = |(name, bytes): Keyed| AlgorithmKey::new(name, &rng.bytes(bytes));
+    let (encryption, authentication) = (encryption.map(&mut keyed), mac.map(&mut keyed));
     let packets = 200 + rng.below(1500) as u64;
     let hard = Limits {
         packets,
@@ -215,14 +309,14 @@ pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
     SaParams {
         id: SaId {
             spi: Spi(spi),
-            protocol: Protocol::Esp,
+            protocol: layer.protocol,
             destination: layer.ends[1 - from],
         },
         source: layer.ends[from],
         mode: if rng.chance(200) { Mode::Any } else { layer.mode },
         reqid: layer.reqid,
-        encryption: Some(AlgorithmKey::new(cipher, &rng.bytes(key_bytes))),
-        authentication: mac.map(|(name, bytes)| AlgorithmKey::new(name, &rng.bytes(bytes))),
+        encryption,
+        authentication,
         replay_window: [32, 64, 128, 1024, 4096][rng.below(5)],
         esn: rng.chance(400),
         old: false,

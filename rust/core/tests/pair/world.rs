@@ -7,7 +7,7 @@ use super::tap::Tap;
 use sallet_core::buffer::PacketBuf;
 use sallet_core::engine::{Batch, Config, DefaultPolicy, Engine, Event, Output, Route, Stats};
 use sallet_core::error::DropReason;
-use sallet_core::terms::{Direction, Mode, SaId};
+use sallet_core::terms::{Direction, SaId, Template};
 use sallet_core::time::{Instant, WallClock};
 use sallet_core::wire::ip::Summary;
 use sallet_core::wire::udp;
@@ -219,12 +219,10 @@ impl World {
         let (source_port, destination_port) = (1024 + (id % 60_000) as u16, 7);
         let packet = udp::packet(hosts[from], hosts[to], source_port, destination_port, &payload).unwrap();
         if self.flows[flow].is_protected() {
-            self.tap.protect(&payload);
-            if self.flows[flow]
-                .layers
-                .iter()
-                .any(|layer| layer.mode == Mode::Tunnel)
-            {
+            if self.flows[flow].hides_payload() {
+                self.tap.protect(&payload);
+            }
+            if self.flows[flow].hides_addresses() {
                 self.tap.protect(if hosts[0].is_ipv4() {
                     &packet[12..20]
                 } else {
@@ -324,7 +322,7 @@ impl World {
                         destination,
                         ..
                     } => {
-                        let place = self.place_of(side, template.reqid, source, destination);
+                        let place = self.place_of(side, &template, [source, destination]);
                         self.rekey(place);
                     }
                     Event::Expire { sa, .. } => {
@@ -366,11 +364,12 @@ impl World {
         }
     }
 
-    fn place_of(&self, side: usize, reqid: u32, source: IpAddr, destination: IpAddr) -> Place {
-        let wanted = [source, destination];
+    fn place_of(&self, side: usize, template: &Template, wanted: [IpAddr; 2]) -> Place {
         for (flow, layers) in self.flows.iter().map(|flow| &flow.layers).enumerate() {
             for (index, layer) in layers.iter().enumerate() {
-                if layer.reqid == reqid && wanted == [layer.ends[side], layer.ends[1 - side]] {
+                if (layer.protocol, layer.reqid) == (template.protocol, template.reqid)
+                    && wanted == [layer.ends[side], layer.ends[1 - side]]
+                {
                     return (flow, index, side);
                 }
             }

@@ -3,6 +3,7 @@
 //! Answers to: RFC 4301 section 5.
 
 mod ah;
+mod ah_hostile;
 mod control;
 mod encap;
 mod inbound;
