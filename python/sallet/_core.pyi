@@ -484,7 +484,7 @@ class SaParams:
     (source port, destination port) of ESP in UDP (RFC 3948). `flags` and `owner` are kept and given back.
     Raises ValueError for an unknown word.
     """
-    def __new__(cls, /, *, spi: SupportsIndex, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, mode: str = "any", reqid: SupportsIndex = 0, encryption: tuple[str, Buffer] | None = None, authentication: tuple[str, Buffer] | None = None, replay_window: SupportsIndex = 0, esn: bool = False, cycle_sequence: bool = False, soft: Limits | None = None, hard: Limits | None = None, encap: tuple[SupportsIndex, SupportsIndex] | None = None, flags: SupportsIndex = 0, owner: SupportsIndex = 0) -> SaParams: ...
+    def __new__(cls, /, *, spi: SupportsIndex, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, mode: str = "any", reqid: SupportsIndex = 0, encryption: tuple[str, Buffer] | None = None, authentication: tuple[str, Buffer] | None = None, replay_window: SupportsIndex = 0, esn: bool = False, cycle_sequence: bool = False, soft: Limits | None = None, hard: Limits | None = None, encap: tuple[SupportsIndex, SupportsIndex] | None = None, flags: SupportsIndex = 0, owner: SupportsIndex = 0, old: bool = False) -> SaParams: ...
     def __repr__(self, /) -> str: ...
 
 @final
@@ -560,6 +560,11 @@ class SaView:
     def mode(self, /) -> str:
         """
         "any", "transport" or "tunnel".
+        """
+    @property
+    def old(self, /) -> bool:
+        """
+        Whether packets have the format of RFC 1826 or RFC 1827.
         """
     @property
     def owner(self, /) -> int:

@@ -189,7 +189,7 @@ def test_extended_sequence_numbers(mac: tuple[str, int, str]) -> None:
     assert bytes(scapy.decrypt(IPv6(signed), esn_en=True, esn=0)) == packet
     with pytest.raises(IPSecIntegrityError):
         scapy.decrypt(IPv6(signed), esn_en=True, esn=1)
-    for number in (1, 0xFFFF_FFF0, 0x1_0000_0000, 0x1_0000_0003):
+    for number in (1, 100, 0xFFFF_FFF0, 0xFFFF_FFFF, 0x1_0000_0000, 0x1_0000_0003, 0x1_0000_0001):
         scapy.seq_num = number & 0xFFFF_FFFF
         made = scapy.encrypt(IPv6(packet), seq_num=scapy.seq_num, esn_en=True, esn=number >> 32)
         outcome = theirs.inbound(bytes(made))
@@ -244,4 +244,4 @@ def test_a_route_is_predicted() -> None:
     arrived[IPv6ExtHdrRouting].segleft = 0
     arrived[IPv6ExtHdrRouting].addresses = hops[:2]
     opened = pair.scapy().decrypt(IPv6(bytes(arrived)))
-    assert bytes(opened[UDP]) == sent[-41:]
+    assert bytes(opened).endswith(sent[-41:])

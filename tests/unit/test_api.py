@@ -208,7 +208,8 @@ def tunnel(**changes: Any) -> PolicyParams:
         (lambda e: e.sad_add(sa_params()), "exists"),
         (lambda e: e.sad_add(sa_params(spi=0)), "invalid-spi"),
         (lambda e: e.sad_add(sa_params(spi=1, encryption=("rot13", b""))), "unknown-algorithm"),
-        (lambda e: e.sad_add(sa_params(spi=1, protocol="ah")), "unknown-algorithm"),
+        (lambda e: e.sad_add(sa_params(spi=1, protocol="ah")), "unsupported-combination"),
+        (lambda e: e.sad_add(sa_params(spi=1, protocol="ipcomp")), "unknown-algorithm"),
         (lambda e: e.sad_add(sa_params(spi=1, encryption=("aes-cbc", b"k"))), "invalid-key-length"),
         (lambda e: e.sad_add(sa_params(spi=1, encryption=None)), "unsupported-combination"),
         (

@@ -17,22 +17,12 @@ REFERENCE: Final = Path(__file__).parents[2] / "reference" / "pfkey-linux"
 SCENARIOS: Final = {path.stem: json.loads(path.read_text()) for path in sorted(REFERENCE.glob("*.json"))}
 
 _LEGACY = "REGISTER lists algorithms that the engine does not have yet (HMAC-MD5, RIPEMD-160, XCBC, DES, …)"
-_AH = "AH is not served yet"
-_AH_AFTER = "follows from the AH association that was not added"
 
 PENDING: Final[dict[tuple[str, int], str]] = {
     ("acquire_error_from_daemon", 0): _LEGACY,
     ("add_broadcast_three_sockets", 0): _LEGACY,
     ("register_twice", 0): _LEGACY,
     ("register_twice", 3): _LEGACY,
-    ("add_ah_all_hashes", 0): _AH,
-    ("add_ah_all_hashes", 1): _AH,
-    ("add_ah_all_hashes", 2): _AH,
-    ("add_ah_all_hashes", 3): _AH,
-    ("add_ah_all_hashes", 4): _AH,
-    ("add_ah_all_hashes", 5): _AH_AFTER,
-    ("flush_satype", 1): _AH,
-    ("flush_satype", 2): _AH_AFTER,
     ("add_bad_key_length", 2): "HMAC-SHA-1 takes keys of 160 bits only (RFC 2404 §2); Linux takes any",
     ("add_spi_reserved", 0): "SPI 0 is never on the wire (RFC 4303 §2.1); Linux takes it",
 }
