@@ -1,7 +1,8 @@
 """The sysctl names that exist now: each with its range, and the engine's setting behind it.
 
 No socket and no file may enter; a name that would set nothing is not here.
-Answers to: `ipsec(4)` and `key(4)` of the KAME systems; names are the manuals' literal strings.
+Answers to: `ipsec(4)` and `key(4)` of the KAME systems; names are the manuals' literal strings, and ours where
+they have none begin with `sallet.`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ VARIABLES: dict[str, Variable] = {
     ),
     "net.inet.ipsec.ah_offsetmask": Variable(
         "ah_offset_mask", "what AH covers of IPv4 flags and fragment offset; 0 is RFC 4302", high=0xFFFF
+    ),
+    "sallet.ah_wide_padding": Variable(
+        "ah_wide_padding",
+        "AH over IPv4 ends on 4 bytes: 0, or 8 as Linux without align4: 1",
+        {0: False, 1: True},
     ),
     "net.inet.ipsec.dfbit": Variable(
         "df", "DF of the outer IPv4 header: 0 clear, 1 set, 2 copy", {0: "clear", 1: "set", 2: "copy"}
