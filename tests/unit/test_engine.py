@@ -282,6 +282,9 @@ def test_two_engines_do_not_know_each_other() -> None:
     assert second.poll_timeout() == 5
 
 
+ELSEWHERE = "192.0.2.99"
+
+
 def test_threads_share_one_engine_and_no_sequence_number() -> None:
     ours, theirs = sender(), receiver(replay_window=4096)
     wires: list[bytes] = []
@@ -296,8 +299,9 @@ def test_threads_share_one_engine_and_no_sequence_number() -> None:
     def disturb() -> None:
         while not done.is_set():
             ours.spd_update(PolicyParams("in", BACK, "discard"))
-            ours.sad_add(sa_params(0x2000))
-            ours.sad_delete(0x2000, "esp", THERE)
+            # To another host: between these two lines a sender may choose any SA that fits its template.
+            ours.sad_add(sa_params(0x2000, destination=ELSEWHERE))
+            ours.sad_delete(0x2000, "esp", ELSEWHERE)
             ours.configure("df", "set")
             assert ours.explain("out", PACKET).action == "protect"
             assert ours.stats().drops["OutNoSa"] == len(ours.sad_dump("ah"))

@@ -266,6 +266,6 @@ def _next() -> None:
         "\nNext:\n"
         "   sallet up --mode host --setkey FILE     protect this machine (root, or a namespace of your own)\n"
         "   sallet setkey -f FILE; sallet setkey -D  change and read the databases of a running daemon\n"
-        "   sallet explain SRC DST udp 1000 53       ask what would happen to a packet, and why\n"
+        "   sallet explain SRC DST udp 1000:53       ask what would happen to a packet, and why\n"
         "   sallet --help                            everything else"
     )
