@@ -217,7 +217,7 @@ fn is_for_tests(name: &str) -> bool {
         .any(|parent| {
             let text = fs::read_to_string(source().join(parent)).unwrap_or_default();
             let declares = |words: &&str| text.contains(&format!("{words}{module};"));
-            TEST_MODULE.iter().any(|words| declares(words)) || (!text.is_empty() && is_for_tests(parent))
+            TEST_MODULE.iter().any(declares) || (!text.is_empty() && is_for_tests(parent))
         })
 }
 
