@@ -78,8 +78,8 @@ golden: build ## regenerate tests/golden/*.ok|.err; review the diff
 	PYTHONPATH=tests $(PYTHON) -m golden
 
 .PHONY: vectors
-vectors: ## the published vectors alone
-	cargo test --locked -p sallet-core vectors -- --nocapture
+vectors: $(VENV)/.ready ## the published vectors alone, as a table: source, cases, passed
+	scripts/vectors $(PYTHON)
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for SECONDS=30 (needs `cargo install cargo-fuzz`)

@@ -61,6 +61,16 @@ class Algorithm:
         Block size, in bytes.
         """
     @property
+    def byte_limit(self, /) -> int | None:
+        """
+        After so many bytes an SA ends, whatever was asked for; None means never.
+        """
+    @property
+    def defined_in(self, /) -> str:
+        """
+        Where it is defined.
+        """
+    @property
     def icv_bytes(self, /) -> int:
         """
         Length of the ICV in each packet, in bytes.
@@ -84,6 +94,11 @@ class Algorithm:
     def legacy(self, /) -> bool:
         """
         Whether it should not be used for anything new.
+        """
+    @property
+    def manual_keys(self, /) -> bool:
+        """
+        Whether a person's key will do; else `SaParams(fresh_keys=True)` must promise another.
         """
     @property
     def name(self, /) -> str:
@@ -482,9 +497,11 @@ class SaParams:
     `spi` is in host order; `encryption` and `authentication` are (registry name, key bytes, salt
     included), see `algorithms()`; `replay_window` counts packets, 0 means no check; `encap` is
     (source port, destination port) of ESP in UDP (RFC 3948). `flags` and `owner` are kept and given back.
+    `fresh_keys` promises keys made for this SA alone, without which an implicit IV is refused (RFC 8750);
+    `unprotected` permits NULL encryption without authentication.
     Raises ValueError for an unknown word.
     """
-    def __new__(cls, /, *, spi: SupportsIndex, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, mode: str = "any", reqid: SupportsIndex = 0, encryption: tuple[str, Buffer] | None = None, authentication: tuple[str, Buffer] | None = None, replay_window: SupportsIndex = 0, esn: bool = False, cycle_sequence: bool = False, soft: Limits | None = None, hard: Limits | None = None, encap: tuple[SupportsIndex, SupportsIndex] | None = None, flags: SupportsIndex = 0, owner: SupportsIndex = 0, old: bool = False) -> SaParams: ...
+    def __new__(cls, /, *, spi: SupportsIndex, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, mode: str = "any", reqid: SupportsIndex = 0, encryption: tuple[str, Buffer] | None = None, authentication: tuple[str, Buffer] | None = None, replay_window: SupportsIndex = 0, esn: bool = False, cycle_sequence: bool = False, soft: Limits | None = None, hard: Limits | None = None, encap: tuple[SupportsIndex, SupportsIndex] | None = None, flags: SupportsIndex = 0, owner: SupportsIndex = 0, old: bool = False, fresh_keys: bool = False, unprotected: bool = False) -> SaParams: ...
     def __repr__(self, /) -> str: ...
 
 @final

@@ -300,19 +300,58 @@ def test_algorithms_describe_themselves_truly() -> None:
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda algorithm: algorithm.name)
 def test_every_algorithm_takes_the_key_lengths_it_lists_and_no_other(algorithm: Algorithm) -> None:
-    def add(bits: int, spi: int) -> None:
-        named = (algorithm.name, bytes(bits // 8))
+    def add(bits: int) -> None:
+        named = (algorithm.name, bytes((number * 37 + 1) % 256 for number in range(bits // 8)))
+        engine = Engine(configuration={"allow_unprotected": True})
         if algorithm.kind == "auth":
-            Engine().sad_add(sa_params(spi=spi, encryption=("null", b""), authentication=named))
+            engine.sad_add(sa_params(protocol="ah", encryption=None, authentication=named))
         else:
             mac = None if algorithm.kind == "aead" else ("hmac-sha2-256-128", bytes(32))
-            Engine().sad_add(sa_params(spi=spi, encryption=named, authentication=mac))
+            engine.sad_add(sa_params(encryption=named, authentication=mac, fresh_keys=True))
 
     for bits in algorithm.key_bits:
-        add(bits, 0x1000)
-    with pytest.raises(EngineError) as caught:
-        add(max(algorithm.key_bits) + 8, 0x1000)
+        add(bits)
+    with pytest.raises(EngineError, match=r"the key has .* bits, expected .* included") as caught:
+        add(max(algorithm.key_bits) + 8)
     assert caught.value.kind == "invalid-key-length"
+
+
+@pytest.mark.parametrize("name", ["aes-gcm-16-iiv", "aes-ccm-8-iiv", "chacha20-poly1305-iiv"])
+def test_an_implicit_iv_needs_a_promise_and_then_carries_packets(name: str) -> None:
+    (row,) = (row for row in algorithms() if row.name == name)
+    assert (row.manual_keys, row.iv_bytes) == (False, 0)
+    key = (name, bytes(range(row.key_bits[0] // 8)))
+    with pytest.raises(EngineError, match="RFC 8750") as caught:
+        Engine().sad_add(sa_params(encryption=key))
+    assert caught.value.kind == "not-for-manual-keys"
+    sender, receiver = Engine(), Engine()
+    for engine, direction in ((sender, "out"), (receiver, "in")):
+        engine.sad_add(sa_params(encryption=key, fresh_keys=True))
+        engine.spd_add(PolicyParams(direction, ANY, "protect", [Template("esp", "transport", "require")]))
+    packet = udp_packet(HERE, THERE, 1, 2, bytes(100))
+    for _ in range(3):
+        (sent,) = sender.outbound(packet).transmitted
+        (got,) = receiver.inbound(sent).delivered
+        assert got[20:] == packet[20:]
+
+
+def test_what_protects_nothing_is_refused_until_it_is_permitted() -> None:
+    nothing = {"encryption": ("null", b""), "authentication": ("null-auth", b"")}
+    with pytest.raises(EngineError) as caught:
+        Engine().sad_add(sa_params(**nothing))
+    assert caught.value.kind == "unsupported-combination"
+    Engine().sad_add(sa_params(**nothing, unprotected=True))
+    engine = Engine()
+    engine.configure("allow_unprotected", True)
+    engine.sad_add(sa_params(**nothing))
+
+
+def test_a_weak_key_is_refused_by_name() -> None:
+    with pytest.raises(EngineError, match="des-cbc: this key is a weak one") as caught:
+        Engine().sad_add(
+            sa_params(encryption=("des-cbc", bytes(8)), authentication=("hmac-sha1-96", bytes(20)))
+        )
+    assert caught.value.kind == "weak-key"
 
 
 def test_every_drop_reason_has_a_sentence() -> None:

@@ -177,6 +177,7 @@ OTHER_VALUES: dict[str, Any] = {
     "ah_clear_tos": False,
     "ah_offset_mask": 0x1FFF,
     "ah_wide_padding": True,
+    "allow_unprotected": True,
     "prefer_old_sa": True,
     "df": "set",
     "local": [(ip_address(HERE), ip_address(THERE)), (ip_address("::1"), ip_address("::1"))],

@@ -35,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "policy": Verb("sallet.cli.policy", "list the SPD entries in the order they are asked"),
     "drops": Verb("sallet.cli.drops", "why packets went no further"),
     "explain": Verb("sallet.cli.explain", "what would happen to a packet, and which entry says so"),
+    "algorithms": Verb("sallet.cli.algorithms", "the algorithms, their keys, and their PF_KEY numbers"),
     "setkey": Verb("sallet.cli.setkey", "setkey(8): edit the SAD and the SPD by hand", raw=True),
     "completion": Verb("sallet.cli.completion", "print a completion script for a shell"),
 }

@@ -25,7 +25,7 @@ _WHY: Final[dict[tuple[int, int], tuple[str, str]]] = {
     ),
     (SadbMsgType.ADD, errno.ENOSYS): (
         "the daemon does not provide this algorithm",
-        "choose one that `sallet status` lists",
+        "choose one that `sallet algorithms` lists",
     ),
     (SadbMsgType.ADD, errno.EPROTONOSUPPORT): (
         "the daemon does not provide this protocol",

@@ -12,9 +12,21 @@ from sallet.lang.cursor import Cursor
 from sallet.lang.forms import FORMS
 from sallet.lang.lexer import Complaint
 from sallet.lang.statements import AddSa, Algorithm
-from sallet.lang.words import AUTHENTICATION, COMBINED, COMPRESSION, ENCRYPTION, AlgorithmWord
+from sallet.lang.words import (
+    AUTHENTICATION,
+    COMBINED,
+    COMPRESSION,
+    COMPRESSION_REFUSED,
+    ENCRYPTION,
+    NOT_PROVIDED,
+    NULL,
+    AlgorithmWord,
+)
 from sallet.pfkey.constants import SadbSatype
 from sallet.pfkey.dialects import DIALECTS
+
+_KEYLESS: Final = frozenset({"null", "null-auth"})
+"""Names that may stand without a key."""
 
 _HEX_KEY: Final = re.compile(r"0[xX][0-9a-fA-F]+")
 
@@ -36,11 +48,17 @@ def read(cursor: Cursor, statement: AddSa) -> None:
 def _read_esp(cursor: Cursor, statement: AddSa) -> None:
     """`-E NAME KEY [-A NAME KEY]`."""
     _flag(cursor, "-E", "esp takes -E and its key first; -A may follow")
+    word = cursor.peek()
+    if ENCRYPTION.get(word, NULL).old_only and not statement.old:
+        cursor.at += 1
+        raise Complaint(cursor.at - 1, f"{word} belongs to esp-old (RFC 1829)", "write des-cbc, or esp-old")
     statement.encryption = _algorithm(cursor, ENCRYPTION, "-E")
     if cursor.peek() == "-A":
         cursor.at += 1
+        if statement.old:
+            raise Complaint(cursor.at - 1, "esp-old has no authentication (RFC 1827)", "write esp")
         statement.authentication = _algorithm(cursor, AUTHENTICATION, "-A")
-        if statement.encryption.name in COMBINED and statement.authentication.name != "null":
+        if statement.encryption.name in COMBINED and statement.authentication.name not in _KEYLESS:
             raise Complaint(
                 cursor.at - 1,
                 f"{statement.encryption.word} authenticates by itself and takes no -A",
@@ -61,6 +79,8 @@ def _read_ipcomp(cursor: Cursor, statement: AddSa) -> None:
     word = cursor.take()
     if word not in COMPRESSION:
         raise Complaint(cursor.at - 1, f"`{word}' is no compression", "write -C deflate")
+    if word in COMPRESSION_REFUSED and cursor.form.strict_keys:
+        raise Complaint(cursor.at - 1, f"{word} is {NOT_PROVIDED}", "write -C deflate")
     statement.compression = word
     if cursor.peek() == "-R":
         cursor.at += 1
@@ -83,11 +103,9 @@ def _algorithm(cursor: Cursor, words: dict[str, AlgorithmWord], flag: str) -> Al
             f"`{word}' is no algorithm of {flag}",
             _suggestion(word, words, flag),
         )
-    if word == "des-32iv":
-        raise Complaint(cursor.at - 1, "des-32iv belongs to esp-old, which is not provided", "write des-cbc")
     _numbered(cursor, word, known, flag)
     next_token = cursor.peek()
-    if known.name == "null" and next_token[:1] not in ('"', "0"):
+    if known.name in _KEYLESS and next_token[:1] not in ('"', "0"):
         return Algorithm(word, known.name, b"")
     key = _key(cursor)
     _fit(cursor, word, known, len(key) * 8)
@@ -100,7 +118,14 @@ def _names(dialect: str) -> set[str]:
 
 
 def _numbered(cursor: Cursor, word: str, known: AlgorithmWord, flag: str) -> None:
-    """Refuse an algorithm for which the form's dialect has no number, so that no message can name it."""
+    """Refuse an algorithm that no association can have, or that no message of the form's dialect can name."""
+    if known.refusal and cursor.form.strict_keys:
+        raise Complaint(
+            cursor.at - 1,
+            f"{word} is {known.refusal}",
+            "choose another algorithm",
+            classic="Invalid algorithm type",
+        )
     dialect = DIALECTS[cursor.form.dialect]
     numbers = dialect.encrypt_numbers if flag == "-E" else dialect.auth_numbers
     if known.name not in numbers:
@@ -111,17 +136,13 @@ def _numbered(cursor: Cursor, word: str, known: AlgorithmWord, flag: str) -> Non
             f"use --form {speakers[0]}" if speakers else "choose another algorithm",
             classic="Invalid algorithm type",
         )
-    if word == "des-deriv" and cursor.form.strict_keys:
-        raise Complaint(
-            cursor.at - 1, "des-deriv, with IVs derived from counters, is not provided", "write des-cbc"
-        )
 
 
 def _suggestion(word: str, words: dict[str, AlgorithmWord], flag: str) -> str:
     """Say which words stand behind the flag, or that the word belongs behind the other one."""
     if word in (ENCRYPTION if flag == "-A" else AUTHENTICATION):
         return f"it stands behind {'-E' if flag == '-A' else '-A'}"
-    return f"write one of {' '.join(sorted(words))}"
+    return f"write one of {' '.join(sorted(name for name, known in words.items() if not known.refusal))}"
 
 
 def _key(cursor: Cursor) -> bytes:

@@ -60,6 +60,8 @@ _OLD_NAMES: Final = {
     "aes-xcbc-mac-96": "aes-xcbc-mac",
     "keyed-md5": "md5",
     "keyed-sha1": "sha",
+    "aes-cmac-96": "aes-cmac",
+    "null-auth": "null",
 }
 _LINUX_NAMES: Final = _OLD_NAMES | {
     "hmac-sha2-256-128": "hmac-sha256",
@@ -84,7 +86,7 @@ FORMS: Final[dict[str, Form]] = {
         priority=True,
         cyclic_by_default=False,
         sends_flags=False,
-        old_formats=frozenset({"ah-old"}),
+        old_formats=frozenset({"ah-old", "esp-old"}),
         strict_keys=True,
         strict_spi=True,
         deleteall_by_dump=False,
@@ -126,7 +128,7 @@ FORMS: Final[dict[str, Form]] = {
         priority=False,
         cyclic_by_default=True,
         sends_flags=True,
-        old_formats=frozenset({"ah-old"}),
+        old_formats=frozenset({"ah-old", "esp-old"}),
         strict_keys=False,
         strict_spi=False,
         deleteall_by_dump=False,

@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from typing import Final, TypeAlias
 
 from sallet.lang.dump import part, policy_head
+from sallet.lang.words import COMBINED
 from sallet.pfkey.constants import IpsecMode, SadbExtType, SadbMsgType, SadbSaState, SadbSatype
 from sallet.pfkey.dialects import Dialect
 from sallet.pfkey.messages import Address, Extension, Lifetime, Message, Policy, Sa, Sa2
@@ -19,8 +20,8 @@ from sallet.pfkey.messages import Address, Extension, Lifetime, Message, Policy,
 SaKey: TypeAlias = tuple[int, int, str, str]
 """SATYPE, SPI, source and destination."""
 
-_COUNTING: Final = frozenset({"aes-gcm-16", "chacha20-poly1305", "aes-ctr"})
-"""Ciphers that must never meet one counter value twice under one key (RFC 4106 §3.1, RFC 3686 §3)."""
+_COUNTING: Final = COMBINED | {"aes-ctr", "aes-128-gmac", "aes-192-gmac", "aes-256-gmac"}
+"""Algorithms that must never meet one counter value twice under one key (RFC 4106 §3.1, RFC 3686 §3)."""
 
 _SA_PARTS: Final = (
     SadbExtType.LIFETIME_HARD,
@@ -143,7 +144,8 @@ class Ledger:
         if sa.state == SadbSaState.DEAD:
             return "not restored: it was dead"
         used = current.bytes or current.allocations or current.usetime or sequence
-        if used and self._dialect.encrypt_names.get(sa.encrypt) in _COUNTING:
+        names = {self._dialect.encrypt_names.get(sa.encrypt), self._dialect.auth_names.get(sa.auth)}
+        if used and names & _COUNTING:
             return (
                 "not restored: its cipher counts, and would count the same numbers again; give it a new key"
             )

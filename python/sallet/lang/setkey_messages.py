@@ -21,6 +21,7 @@ from sallet.lang.statements import (
     Statement,
     Whole,
 )
+from sallet.lang.words import AUTHENTICATION, COMBINED, ENCRYPTION
 from sallet.pfkey.constants import (
     ULPROTO_ANY,
     IpsecDirection,
@@ -140,13 +141,16 @@ def remarks(statement: Statement, form: str) -> list[str]:
         if padding in _PADDING_FLAGS:
             found.append(f"-f {padding} has no effect: padding is 1, 2, 3 … (RFC 4303 section 2.4)")
         cipher = statement.encryption
-        if cipher and statement.authentication is None and cipher.name.endswith(("-cbc", "-ctr")):
+        if cipher and statement.authentication is None and cipher.name not in {*COMBINED, "null"}:
             found.append(f"{cipher.word} without -A does not notice changed packets")
         if cipher and cipher.name.startswith(_COUNTER_MODES):
             found.append(
                 f"{cipher.word} with a manual key: after a restart only its random IV epoch keeps IVs apart;"
                 " give it a new key then (RFC 8221 section 3)"
             )
+        for words, algorithm in ((ENCRYPTION, cipher), (AUTHENTICATION, statement.authentication)):
+            if algorithm and words[algorithm.word].legacy:
+                found.append(f"{algorithm.word} is for peers that know nothing better (RFC 8221)")
     return found
 
 
@@ -176,7 +180,7 @@ def _add(
             replay=min(words.replay, _WINDOW_OCTET),
             auth=_number(statement.authentication, dialect.auth_numbers, dialect),
             encrypt=_cipher_number(statement, dialect),
-            flags=_flags(statement, form),
+            flags=_flags(statement, form, dialect),
         ),
         SadbExtType.X_SA2: Sa2(words.mode, 0, words.reqid),
         SadbExtType.ADDRESS_SRC: _host(source),
@@ -222,7 +226,7 @@ def _cipher_number(statement: AddSa, dialect: Dialect) -> int:
     return _number(statement.encryption, dialect.encrypt_numbers, dialect)
 
 
-def _flags(statement: AddSa, form: Form) -> int:
+def _flags(statement: AddSa, form: Form, dialect: Dialect) -> int:
     """Return the flags of an association as the form sends them."""
     words = statement.extensions
     flags = SadbSaFlags(0)
@@ -237,9 +241,8 @@ def _flags(statement: AddSa, form: Form) -> int:
         flags |= SadbSaFlags.X_RAWCPI
     if form.sends_flags:
         flags |= _PADDING_FLAGS.get(words.padding, SadbSaFlags(0))
-        if statement.encryption is not None and statement.encryption.word == "des-deriv":
-            flags |= SadbSaFlags.X_DERIV
-    return int(flags)
+    flag = dialect.encrypt_flag(statement.encryption.name) if statement.encryption else 0
+    return int(flags) | flag
 
 
 def _name_sa(statement: NameSa, source: IpAddress, destination: IpAddress) -> Message:

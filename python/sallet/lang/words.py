@@ -19,6 +19,12 @@ class AlgorithmWord:
     """The lengths allowed, salt included; empty where a range is."""
     range_bits: tuple[int, int] = (0, 0)
     salt_bits: int = 0
+    legacy: bool = False
+    """Whether it is for peers that know nothing better; a person is told so."""
+    old_only: bool = False
+    """Whether it belongs to esp-old (RFC 1829)."""
+    refusal: str = ""
+    """Why no association can have it, for one that is known by name only."""
 
     @property
     def minimum(self) -> int:
@@ -49,16 +55,31 @@ def _listed(numbers: tuple[int, ...]) -> str:
 
 
 _AES: Final = (128, 192, 256)
-_AES_SALTED: Final = (160, 224, 288)
+_AES_SALT_24: Final = (152, 216, 280)
+_AES_SALT_32: Final = (160, 224, 288)
+
+NOT_PROVIDED: Final = "not provided by sallet"
+_IMPLICIT: Final = (
+    "for key exchanges only: its IV is the sequence number, so a key must never serve twice (RFC 8750)"
+)
 
 NULL: Final = AlgorithmWord("null", range_bits=(0, 2048))
+_NO_MAC: Final = AlgorithmWord("null-auth", range_bits=(0, 2048))
 _SHA256: Final = AlgorithmWord("hmac-sha2-256-128", (256,))
 _SHA384: Final = AlgorithmWord("hmac-sha2-384-192", (384,))
 _SHA512: Final = AlgorithmWord("hmac-sha2-512-256", (512,))
 _AES_CBC: Final = AlgorithmWord("aes-cbc", _AES)
 
+
+def _salted(name: str, salt_bits: int = 32, refusal: str = "") -> AlgorithmWord:
+    """Return the word of an AES mode whose key ends with a salt."""
+    return AlgorithmWord(
+        name, _AES_SALT_32 if salt_bits == 32 else _AES_SALT_24, salt_bits=salt_bits, refusal=refusal
+    )
+
+
 AUTHENTICATION: Final[dict[str, AlgorithmWord]] = {
-    "hmac-md5": AlgorithmWord("hmac-md5-96", (128,)),
+    "hmac-md5": AlgorithmWord("hmac-md5-96", (128,), legacy=True),
     "hmac-sha1": AlgorithmWord("hmac-sha1-96", (160,)),
     "hmac-sha256": _SHA256,
     "hmac-sha2-256": _SHA256,
@@ -66,39 +87,62 @@ AUTHENTICATION: Final[dict[str, AlgorithmWord]] = {
     "hmac-sha2-384": _SHA384,
     "hmac-sha512": _SHA512,
     "hmac-sha2-512": _SHA512,
-    "hmac-ripemd160": AlgorithmWord("hmac-ripemd160-96", (160,)),
+    "hmac-sha2-256-96": AlgorithmWord("hmac-sha2-256-96", (256,), legacy=True),
+    "hmac-ripemd160": AlgorithmWord("hmac-ripemd160-96", (160,), legacy=True),
     "aes-xcbc-mac": AlgorithmWord("aes-xcbc-mac-96", (128,)),
-    "keyed-md5": AlgorithmWord("keyed-md5", (128,)),
-    "keyed-sha1": AlgorithmWord("keyed-sha1", (160,)),
-    "tcp-md5": AlgorithmWord("tcp-md5", range_bits=(8, 640)),
-    "null": NULL,
+    "aes-cmac": AlgorithmWord("aes-cmac-96", (128,)),
+    "aes-128-gmac": AlgorithmWord("aes-128-gmac", (160,), salt_bits=32),
+    "aes-192-gmac": AlgorithmWord("aes-192-gmac", (224,), salt_bits=32),
+    "aes-256-gmac": AlgorithmWord("aes-256-gmac", (288,), salt_bits=32),
+    "keyed-md5": AlgorithmWord("keyed-md5", (128,), legacy=True),
+    "keyed-sha1": AlgorithmWord("keyed-sha1", (160,), legacy=True),
+    "tcp-md5": AlgorithmWord("tcp-md5", range_bits=(8, 640), refusal=NOT_PROVIDED),
+    "null": _NO_MAC,
 }
 """Words behind -A."""
 
 ENCRYPTION: Final[dict[str, AlgorithmWord]] = {
-    "des-cbc": AlgorithmWord("des-cbc", (64,)),
-    "3des-cbc": AlgorithmWord("3des-cbc", (192,)),
+    "des-cbc": AlgorithmWord("des-cbc", (64,), legacy=True),
+    "3des-cbc": AlgorithmWord("3des-cbc", (192,), legacy=True),
     "null": NULL,
     "simple": NULL,
-    "blowfish-cbc": AlgorithmWord("blowfish-cbc", range_bits=(40, 448)),
-    "cast128-cbc": AlgorithmWord("cast128-cbc", range_bits=(40, 128)),
-    "des-deriv": AlgorithmWord("des-cbc", (64,)),
-    "des-32iv": AlgorithmWord("des-cbc", (64,)),
-    "twofish-cbc": AlgorithmWord("twofish-cbc", range_bits=(0, 256)),
+    "blowfish-cbc": AlgorithmWord("blowfish-cbc", range_bits=(40, 448), legacy=True),
+    "cast128-cbc": AlgorithmWord("cast128-cbc", range_bits=(40, 128), legacy=True),
+    "des-deriv": AlgorithmWord("des-deriv", (64,), legacy=True),
+    "des-32iv": AlgorithmWord("des-iv32", (64,), legacy=True, old_only=True),
+    "des-64iv": AlgorithmWord("des-iv64", (64,), legacy=True, old_only=True),
+    "twofish-cbc": AlgorithmWord("twofish-cbc", range_bits=(0, 256), refusal=NOT_PROVIDED),
+    "skipjack": AlgorithmWord("skipjack", (80,), refusal=NOT_PROVIDED),
+    "skipjack-cbc": AlgorithmWord("skipjack", (80,), refusal=NOT_PROVIDED),
     "rijndael-cbc": _AES_CBC,
     "aes-cbc": _AES_CBC,
-    "aes-ctr": AlgorithmWord("aes-ctr", _AES_SALTED, salt_bits=32),
+    "aes-ctr": _salted("aes-ctr"),
     "camellia-cbc": AlgorithmWord("camellia-cbc", _AES),
-    "aes-gcm-16": AlgorithmWord("aes-gcm-16", _AES_SALTED, salt_bits=32),
-    "aes-gmac": AlgorithmWord("aes-gmac", _AES_SALTED, salt_bits=32),
+    "aes-gcm-8": _salted("aes-gcm-8"),
+    "aes-gcm-12": _salted("aes-gcm-12"),
+    "aes-gcm-16": _salted("aes-gcm-16"),
+    "aes-ccm-8": _salted("aes-ccm-8", 24),
+    "aes-ccm-12": _salted("aes-ccm-12", 24),
+    "aes-ccm-16": _salted("aes-ccm-16", 24),
+    "aes-gmac": _salted("aes-gmac"),
     "chacha20-poly1305": AlgorithmWord("chacha20-poly1305", (288,), salt_bits=32),
+    "aes-gcm-16-iiv": _salted("aes-gcm-16-iiv", refusal=_IMPLICIT),
+    "aes-ccm-8-iiv": _salted("aes-ccm-8-iiv", 24, refusal=_IMPLICIT),
+    "chacha20-poly1305-iiv": AlgorithmWord("chacha20-poly1305-iiv", (288,), salt_bits=32, refusal=_IMPLICIT),
 }
 """Words behind -E."""
 
 COMPRESSION: Final[tuple[str, ...]] = ("oui", "deflate", "lzs")
 """Words behind -C."""
 
-COMBINED: Final[frozenset[str]] = frozenset({"aes-gcm-16", "aes-gmac", "chacha20-poly1305"})
+COMPRESSION_REFUSED: Final[frozenset[str]] = frozenset({"oui", "lzs"})
+"""Those of them that are known by name only."""
+
+COMBINED: Final[frozenset[str]] = frozenset(
+    word.name
+    for word in ENCRYPTION.values()
+    if word.name.startswith(("aes-gcm", "aes-ccm", "aes-gmac", "chacha20"))
+)
 """RFC names of the algorithms that authenticate what they encrypt and take no -A."""
 
 PROTOCOLS: Final[dict[str, int]] = {

@@ -52,6 +52,8 @@ class Changes:
         self.engine = engine
         self._spd_changed = spd_changed
         self._turning: set[int] = set()
+        self._rows = {row.name: row for row in _core.algorithms()}
+        self._warned: set[str] = set()
         self._next_reqid = MANUAL_REQID_MAX + 1
         for view in engine.spd_dump():
             self._note(view)
@@ -117,12 +119,14 @@ class Changes:
         """Add an SA. Raises EngineError, HookFailed."""
         view = self.engine.sad_add(params)
         self._sad_changed(lambda: self._drop_sa(view))
+        self._warn(view)
         return view
 
     def sad_update(self, params: _core.SaParams) -> _core.SaView:
         """Complete or change an SA. Raises EngineError, HookFailed; a change stays where the hook fails."""
         view = self.engine.sad_update(params)
         self._sad_changed(None)
+        self._warn(view)
         return view
 
     def sad_delete(
@@ -159,6 +163,26 @@ class Changes:
             self._follow(None)
         except HookFailed:
             logger.error("a policy expired, and the host's table could not follow")
+
+    def _warn(self, view: _core.SaView) -> None:
+        """Say, once for each reason, that what an SA asks for protects little."""
+        encryption = self._rows.get(view.encryption[0]) if view.encryption else None
+        authentication = self._rows.get(view.authentication[0]) if view.authentication else None
+        checked = bool(authentication and authentication.icv_bytes) or bool(
+            encryption and encryption.icv_bytes
+        )
+        if not checked and encryption is not None and encryption.name == "null":
+            self._warn_once("nothing", "an SA neither encrypts nor notices changes: it protects nothing")
+        for row in (encryption, authentication):
+            if row is None or not row.legacy or not (row.icv_bytes or row.block_bytes > 1):
+                continue
+            limit = f"; each of its SAs ends after {row.byte_limit >> 20} MiB" if row.byte_limit else ""
+            self._warn_once(row.name, f"{row.name} is for peers that know nothing better{limit}")
+
+    def _warn_once(self, reason: str, text: str) -> None:
+        if reason not in self._warned:
+            self._warned.add(reason)
+            logger.warning(text)
 
     # What follows.
 

@@ -21,7 +21,7 @@ from sallet.pfkey.constants import (
     SadbSaFlags,
     SadbSatype,
 )
-from sallet.pfkey.dialects import NO_AUTHENTICATION, Dialect
+from sallet.pfkey.dialects import Dialect
 from sallet.pfkey.messages import (
     Address,
     Extension,
@@ -206,7 +206,7 @@ def _encryption(message: Message, sa: Sa, protocol: str, dialect: Dialect) -> tu
         if protocol == "esp":
             raise Refusal("unsupported-combination")
         return None
-    name = dialect.encrypt_names.get(sa.encrypt)
+    name = dialect.encrypt_name(sa.encrypt, sa.flags)
     if name is None:
         raise Refusal("unknown-algorithm")
     return name, _key(message, _E.KEY_ENCRYPT)
@@ -218,7 +218,7 @@ def _authentication(message: Message, sa: Sa, dialect: Dialect) -> tuple[str, by
     name = dialect.auth_names.get(sa.auth)
     if name is None:
         raise Refusal("unknown-algorithm")
-    return None if name == NO_AUTHENTICATION else (name, _key(message, _E.KEY_AUTH))
+    return name, _key(message, _E.KEY_AUTH)
 
 
 def _replay_window(message: Message, sa: Sa, dialect: Dialect) -> int:

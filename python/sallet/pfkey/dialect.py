@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from sallet.pfkey.constants import ULPROTO_ANY
+from sallet.pfkey.constants import ULPROTO_ANY, SadbSaFlags
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 
@@ -27,6 +27,17 @@ class AlgorithmRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EncryptVariant:
+    """What a flag of an association makes of an encryption number; `name` is the registry's name."""
+
+    number: int
+    flag: int
+    name: str
+    old: bool
+    """Whether it belongs to the old format of ESP; to today's otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One dialect; every field says in which way systems differ."""
 
@@ -37,6 +48,8 @@ class Dialect:
     """Authentication algorithms in the order in which REGISTER lists them."""
     encrypt: tuple[AlgorithmRow, ...]
     """Encryption algorithms in the order in which REGISTER lists them."""
+    encrypt_variants: tuple[EncryptVariant, ...] = field(default=(), kw_only=True)
+    """Encryption algorithms that share a number and differ by a flag."""
     extension_numbers: Mapping[Ext, int]
     """Every extension that the dialect knows, with its number on the wire."""
     last_message: int
@@ -152,6 +165,18 @@ class Dialect:
     satype_numbers: Mapping[str, int] = field(init=False)
     """Association types by protocol."""
 
+    def encrypt_name(self, number: int, flags: int) -> str | None:
+        """Return the registry name of an encryption number under these flags, None if there is none."""
+        for variant in self.encrypt_variants:
+            if flags & variant.flag:
+                fits = number == variant.number and bool(flags & SadbSaFlags.X_OLD) is variant.old
+                return variant.name if fits else None
+        return self.encrypt_names.get(number)
+
+    def encrypt_flag(self, name: str) -> int:
+        """Return the flag that belongs to an encryption algorithm, 0 for none."""
+        return next((variant.flag for variant in self.encrypt_variants if variant.name == name), 0)
+
     def __post_init__(self) -> None:
         """Derive the reverse tables."""
 
@@ -159,7 +184,8 @@ class Dialect:
             object.__setattr__(self, name, MappingProxyType(table))
 
         put("auth_numbers", {row.name: row.number for row in self.auth})
-        put("encrypt_numbers", {row.name: row.number for row in self.encrypt})
+        variants: dict[object, object] = {row.name: row.number for row in self.encrypt_variants}
+        put("encrypt_numbers", variants | {row.name: row.number for row in self.encrypt})
         put("auth_names", {row.number: row.name for row in self.auth})
         put("encrypt_names", {row.number: row.name for row in self.encrypt})
         put("extension_kinds", {number: kind for kind, number in self.extension_numbers.items()})

@@ -17,10 +17,10 @@ from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.constants import SadbSaFlags as Flag
 from sallet.pfkey.constants import SadbSatype as Satype
-from sallet.pfkey.dialect import AlgorithmRow, Dialect
+from sallet.pfkey.dialect import AlgorithmRow, Dialect, EncryptVariant
 
-NO_AUTHENTICATION: Final = "null"
-"""Name of the authentication algorithm that is none; never asked of the registry."""
+NO_AUTHENTICATION: Final = "null-auth"
+"""Registry name of the authentication algorithm that is none."""
 
 __all__ = ["DIALECTS", "KAME", "LINUX", "NO_AUTHENTICATION", "SALLET", "AlgorithmRow", "Dialect"]
 
@@ -193,14 +193,35 @@ SALLET: Final = replace(
     name="sallet",
     auth=(
         *_LINUX_AUTH,
-        # 245 is in the private range of RFC 2407; it names the truncation of old Linux and KAME kernels.
+        # These numbers are of the BSD systems: AES-GMAC has one for each length of key.
+        AlgorithmRow(11, "aes-128-gmac", 8, 160, 160),
+        AlgorithmRow(12, "aes-192-gmac", 8, 224, 224),
+        AlgorithmRow(13, "aes-256-gmac", 8, 288, 288),
+        AlgorithmRow(249, "keyed-md5", 0, 128, 128),
+        AlgorithmRow(250, "keyed-sha1", 0, 160, 160),
+        # Nobody gave these two a number, so they have one of no system: 245 is the truncation of old kernels.
         AlgorithmRow(245, "hmac-sha2-256-96", 0, 256, 256),
+        AlgorithmRow(246, "aes-cmac-96", 0, 128, 128),
     ),
     encrypt=(
         *_LINUX_ENCRYPT,
+        # 1 and 9 are of RFC 2407, 14 to 23 of <linux/pfkeyv2.h>, whose PF_KEY provides none of them.
+        AlgorithmRow(1, "des-iv64", 8, 64, 64),
+        AlgorithmRow(9, "des-iv32", 4, 64, 64),
+        AlgorithmRow(14, "aes-ccm-8", 8, 152, 280),
+        AlgorithmRow(15, "aes-ccm-12", 8, 152, 280),
+        AlgorithmRow(16, "aes-ccm-16", 8, 152, 280),
+        AlgorithmRow(18, "aes-gcm-8", 8, 160, 288),
+        AlgorithmRow(19, "aes-gcm-12", 8, 160, 288),
         AlgorithmRow(20, "aes-gcm-16", 8, 160, 288),
-        # 28 is the IKEv2 transform number (RFC 7634); Linux gave ChaCha20-Poly1305 no PF_KEY number.
+        AlgorithmRow(23, "aes-gmac", 8, 160, 288),
+        # 28 to 31 are IKEv2 transform numbers (RFC 7634, RFC 8750): no system has PF_KEY numbers for these.
         AlgorithmRow(28, "chacha20-poly1305", 8, 288, 288),
+        AlgorithmRow(29, "aes-ccm-8-iiv", 0, 152, 280),
+        AlgorithmRow(30, "aes-gcm-16-iiv", 0, 160, 288),
+        AlgorithmRow(31, "chacha20-poly1305-iiv", 0, 288, 288),
+        # KAME says it by a flag, which Linux' layout has not.
+        AlgorithmRow(248, "des-deriv", 0, 64, 64),
     ),
     extension_numbers={**LINUX.extension_numbers, Ext.X_SA_REPLAY: 64},
     unknown_extension_ignored=False,
@@ -249,6 +270,10 @@ KAME: Final = Dialect(
         AlgorithmRow(13, "aes-ctr", 8, 160, 288),
         AlgorithmRow(253, "twofish-cbc", 16, 0, 256),
     ),
+    encrypt_variants=(
+        EncryptVariant(2, Flag.X_DERIV, "des-deriv", old=False),
+        EncryptVariant(2, Flag.X_IV4B, "des-iv32", old=True),
+    ),
     extension_numbers={**_COMMON_EXTENSIONS, Ext.X_TAG: 25, Ext.X_SA3: 26, Ext.X_PACKET: 27},
     last_message=24,
     satypes=_SATYPES,
@@ -262,8 +287,8 @@ KAME: Final = Dialect(
     family_errno=errno.EAFNOSUPPORT,
     replay_unit=8,
     flags_kept=Flag.X_OLD | Flag.X_CYCSEQ | Flag.X_RAWCPI,
-    # Derived IVs and padding by choice are not served, so they are not accepted either.
-    flags_refused=Flag.X_IV4B | Flag.X_DERIV | Flag.X_PRAND | Flag.X_PZERO | 0xFFFFFC00,
+    # Padding by choice is not served, so it is not accepted either.
+    flags_refused=Flag.X_PRAND | Flag.X_PZERO | 0xFFFFFC00,
     any_mode="any",
     default_level="default",
     directions={1: "in", 2: "out"},

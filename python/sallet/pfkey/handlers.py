@@ -67,7 +67,10 @@ class Handlers:
         self.engine = engine
         self.dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
         self.changes = Changes(engine) if changes is None else changes
-        self._provided: dict[str, str] = {row.name: row.kind for row in _core.algorithms()}
+        rows = _core.algorithms()
+        self._offered = frozenset(row.name for row in rows if row.manual_keys)
+        # A key manager is not asked for what is kept for old peers only: a person may ask for it.
+        self._proposed = {row.name: row.kind for row in rows if row.manual_keys and not row.legacy}
 
     def handle(self, message: Message, peer: Peer | None = None) -> list[Reply]:
         """Serve one message and return what is to be sent, a whole dump included."""
@@ -124,7 +127,7 @@ class Handlers:
         """Say an event in this dialect; None where the dialect has no message for it."""
         if isinstance(event, _core.AcquireEvent):
             view = self.engine.spd_lookup(event.policy)
-            extensions = render.acquire(event, view, self.dialect, self._provided)
+            extensions = render.acquire(event, view, self.dialect, self._proposed)
             satype = self.dialect.satype_numbers[event.template.protocol]
             return Message(_T.ACQUIRE, satype, seq=event.id, extensions=extensions)
         if isinstance(event, _core.ExpireEvent):
@@ -248,7 +251,7 @@ class Handlers:
         return [_reply(message, self._supported(), delivery=Delivery.REGISTERED)]
 
     def _supported(self) -> Mapping[SadbExtType, Extension]:
-        return render.supported(self.dialect, frozenset(self._provided))
+        return render.supported(self.dialect, self._offered)
 
     def acquired(self, message: Message, peer: Peer) -> Iterable[Reply]:
         """Hear that a key manager failed: nothing waits for it, and nothing is answered (RFC 2367 §3.1.6)."""

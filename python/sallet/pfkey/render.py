@@ -24,7 +24,7 @@ from sallet.pfkey.constants import (
     SadbSaState,
 )
 from sallet.pfkey.convert import PROTOCOLS
-from sallet.pfkey.dialects import NO_AUTHENTICATION, AlgorithmRow, Dialect
+from sallet.pfkey.dialects import AlgorithmRow, Dialect
 from sallet.pfkey.messages import (
     Address,
     Algorithm,
@@ -90,21 +90,23 @@ def _lifetime(limits: _core.Limits) -> Lifetime:
 
 
 def _sa(view: _core.SaView, dialect: Dialect, state: str) -> Sa:
-    flags = view.flags
+    flags = view.flags & dialect.flags_kept
     if view.cycle_sequence:
-        flags |= SadbSaFlags.X_CYCSEQ
+        flags |= SadbSaFlags.X_CYCSEQ & dialect.flags_kept
     if view.esn:
-        flags |= SadbSaFlags.X_ESN
+        flags |= SadbSaFlags.X_ESN & dialect.flags_kept
     if view.old:
-        flags |= SadbSaFlags.X_OLD
+        flags |= SadbSaFlags.X_OLD & dialect.flags_kept
     encryption, authentication = view.encryption, view.authentication
+    if encryption:
+        flags |= dialect.encrypt_flag(encryption[0])
     return Sa(
         view.spi,
         min(-(-view.replay_window // dialect.replay_unit), 255),
         STATES[state],
         dialect.auth_numbers.get(authentication[0], 0) if authentication else 0,
         dialect.encrypt_numbers.get(encryption[0], 0) if encryption else 0,
-        flags & dialect.flags_kept,
+        flags,
     )
 
 
@@ -257,7 +259,7 @@ def policy(view: _core.PolicyView, kind: SadbMsgType, dialect: Dialect) -> dict[
 
 
 def supported(dialect: Dialect, provided: frozenset[str]) -> dict[SadbExtType, Extension]:
-    """List the algorithms of the dialect that the engine provides (RFC 2367 §3.1.7)."""
+    """List the algorithms of the dialect that the engine provides for any key (RFC 2367 §3.1.7)."""
 
     def listed(rows: Iterable[AlgorithmRow]) -> Supported:
         return Supported(
@@ -271,15 +273,15 @@ def supported(dialect: Dialect, provided: frozenset[str]) -> dict[SadbExtType, E
 
 
 def _provided(rows: Iterable[AlgorithmRow], provided: frozenset[str]) -> list[AlgorithmRow]:
-    return [row for row in rows if row.name in provided or row.name == NO_AUTHENTICATION]
+    return [row for row in rows if row.name in provided]
 
 
 def acquire(
-    event: _core.AcquireEvent, view: _core.PolicyView | None, dialect: Dialect, provided: Mapping[str, str]
+    event: _core.AcquireEvent, view: _core.PolicyView | None, dialect: Dialect, proposed: Mapping[str, str]
 ) -> dict[SadbExtType, Extension]:
     """Ask for an association: its ends, the policy that asks, and what would do (RFC 2367 §3.1.6).
 
-    `provided` tells each algorithm's kind ("aead", "cipher" or "auth") by its name.
+    `proposed` tells the kind ("aead", "cipher" or "auth") of each algorithm that may be named, by its name.
     """
     extensions: dict[SadbExtType, Extension] = {
         _E.ADDRESS_SRC: _host(event.source),
@@ -292,21 +294,22 @@ def acquire(
     if template.reqid and not dialect.policy_has_priority:
         # Where a policy's requests are not told, the id that the association must have stands in SA2.
         extensions[_E.X_SA2] = Sa2(MODES[template.mode], 0, template.reqid)
-    extensions[_E.PROPOSAL] = Proposal(_PROPOSED_REPLAY, _combs(template.protocol, dialect, provided))
+    extensions[_E.PROPOSAL] = Proposal(_PROPOSED_REPLAY, _combs(template.protocol, dialect, proposed))
     return extensions
 
 
-def _combs(protocol: str, dialect: Dialect, provided: Mapping[str, str]) -> tuple[Comb, ...]:
-    names = frozenset(provided)
-    auths = [row for row in _provided(dialect.auth, names) if row.name != NO_AUTHENTICATION]
+def _combs(protocol: str, dialect: Dialect, proposed: Mapping[str, str]) -> tuple[Comb, ...]:
+    names = frozenset(proposed)
+    auths = _provided(dialect.auth, names)
     if protocol == "ah":
         return tuple(_comb(auth, None) for auth in auths)
     combs: list[Comb] = []
     for row in _provided(dialect.encrypt, names):
-        if provided[row.name] == "aead":
+        if proposed[row.name] == "aead":
             combs.append(_comb(None, row))
         else:
-            combs.extend(_comb(auth, row) for auth in auths)
+            # A MAC with an IV is AH's: ESP has one place for an IV, and it is the cipher's.
+            combs.extend(_comb(auth, row) for auth in auths if not auth.ivlen)
     return tuple(combs)
 
 

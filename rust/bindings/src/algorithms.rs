@@ -65,6 +65,24 @@ impl Algorithm {
         self.row.legacy
     }
 
+    /// After so many bytes an SA ends, whatever was asked for; None means never.
+    #[getter]
+    fn byte_limit(&self) -> Option<u64> {
+        self.row.byte_limit
+    }
+
+    /// Whether a person's key will do; else `SaParams(fresh_keys=True)` must promise another.
+    #[getter]
+    fn manual_keys(&self) -> bool {
+        self.row.manual_keys
+    }
+
+    /// Where it is defined.
+    #[getter]
+    fn defined_in(&self) -> &'static str {
+        self.row.defined_in
+    }
+
     /// The library that does the work.
     #[getter]
     fn backend(&self) -> &'static str {

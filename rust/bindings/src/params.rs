@@ -4,7 +4,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use sallet_core::crypto::{AlgorithmKey, Secret};
+use sallet_core::crypto::{AlgorithmKey, Permits, Secret};
 use sallet_core::terms::{SaId, Spi};
 use sallet_core::{sa, spd};
 
@@ -82,6 +82,8 @@ impl From<sa::Limits> for Limits {
 /// `spi` is in host order; `encryption` and `authentication` are (registry name, key bytes, salt
 /// included), see `algorithms()`; `replay_window` counts packets, 0 means no check; `encap` is
 /// (source port, destination port) of ESP in UDP (RFC 3948). `flags` and `owner` are kept and given back.
+/// `fresh_keys` promises keys made for this SA alone, without which an implicit IV is refused (RFC 8750);
+/// `unprotected` permits NULL encryption without authentication.
 /// Raises ValueError for an unknown word.
 #[pyclass(frozen, module = "sallet._core")]
 pub(crate) struct SaParams {
@@ -93,7 +95,7 @@ impl SaParams {
     #[new]
     #[pyo3(signature = (*, spi, protocol, source, destination, mode="any", reqid=0, encryption=None,
         authentication=None, replay_window=0, esn=false, cycle_sequence=false, soft=None, hard=None,
-        encap=None, flags=0, owner=0, old=false))]
+        encap=None, flags=0, owner=0, old=false, fresh_keys=false, unprotected=false))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of a Python constructor"
@@ -116,6 +118,8 @@ impl SaParams {
         flags: u32,
         owner: u32,
         old: bool,
+        fresh_keys: bool,
+        unprotected: bool,
     ) -> PyResult<Self> {
         let (Address(source), Address(destination)) = (source, destination);
         if source.is_ipv4() != destination.is_ipv4() {
@@ -146,6 +150,10 @@ impl SaParams {
             }),
             flags,
             owner,
+            permits: Permits {
+                unprotected,
+                fresh_keys,
+            },
         };
         Ok(Self { inner })
     }

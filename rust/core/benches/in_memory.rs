@@ -81,6 +81,7 @@ fn engine(direction: Direction) -> Engine {
         encap: None,
         flags: 0,
         owner: 0,
+        permits: sallet_core::crypto::Permits::default(),
     };
     engine.sad_add(params, Instant::default()).unwrap();
     engine

@@ -206,24 +206,19 @@ fn without_tests(code: &str) -> &str {
     &code[..end.unwrap_or(code.len())]
 }
 
-/// Whether the file's own parent declares it under `#[cfg(test)]`.
+/// Whether the file's own parent declares it under `#[cfg(test)]`, or is itself there for tests.
 fn is_for_tests(name: &str) -> bool {
-    let Some((folder, file)) = name.rsplit_once('/') else {
+    let path = name.trim_end_matches(".rs").trim_end_matches("/mod");
+    let Some((folder, module)) = path.rsplit_once('/') else {
         return false;
     };
-    let module = file.trim_end_matches(".rs");
-    let parents = [
-        source().join(folder).join("mod.rs"),
-        source().join(format!("{folder}.rs")),
-    ];
-    let parents = parents
+    [format!("{folder}/mod.rs"), format!("{folder}.rs")]
         .iter()
-        .filter_map(|parent| fs::read_to_string(parent).ok());
-    parents.into_iter().any(|text| {
-        TEST_MODULE
-            .iter()
-            .any(|words| text.contains(&format!("{words}{module};")))
-    })
+        .any(|parent| {
+            let text = fs::read_to_string(source().join(parent)).unwrap_or_default();
+            let declares = |words: &&str| text.contains(&format!("{words}{module};"));
+            TEST_MODULE.iter().any(declares) || (!text.is_empty() && is_for_tests(parent))
+        })
 }
 
 #[test]

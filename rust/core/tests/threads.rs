@@ -46,6 +46,7 @@ fn sa(spi: u32, source: u8, destination: u8) -> SaParams {
         encap: None,
         flags: 0,
         owner: 0,
+        permits: sallet_core::crypto::Permits::default(),
     }
 }
 

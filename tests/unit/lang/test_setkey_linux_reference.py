@@ -35,12 +35,6 @@ def masked(text: str) -> str:
     return text
 
 
-PENDING = {
-    "07-lifetimes-replay": "Blowfish, DES, Camellia, CAST-128 and AES-XCBC are not provided yet",
-}
-"""Files that ask the engine for what it does not have; the text of the dumps is compared all the same."""
-
-
 def check(
     case: str, client: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,15 +60,7 @@ def test_form_linux_says_what_setkey_said(
     check(case, FakeDaemon(linux=True), monkeypatch, capfd)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, marks=pytest.mark.xfail(reason=f"pending: {PENDING[case]}"))
-        if case in PENDING
-        else case
-        for case in CASES
-    ],
-)
+@pytest.mark.parametrize("case", CASES)
 def test_the_engine_behind_form_linux_does_what_linux_did(
     case: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,8 @@ pub struct Config {
     pub ah_tunnel_level: DefaultLevel,
     /// How AH goes with IPv4.
     pub ah_rules: AhRules,
+    /// Whether SAs without encryption and without integrity may be added, as some of the manuals' systems do.
+    pub allow_unprotected: bool,
     /// Prefer the oldest of several outbound SAs that would do; else the newest.
     pub prefer_old_sa: bool,
     /// The Don't Fragment bit of outer IPv4 headers.
@@ -88,6 +90,7 @@ impl Default for Config {
             ah_transport_level: DefaultLevel::Use,
             ah_tunnel_level: DefaultLevel::Use,
             ah_rules: AhRules::default(),
+            allow_unprotected: false,
             prefer_old_sa: false,
             df: DfPolicy::Copy,
             local: None,
@@ -124,6 +127,8 @@ pub enum Setting {
     AhOffsetMask(u16),
     /// `wide_padding` of [`Config::ah_rules`].
     AhWidePadding(bool),
+    /// [`Config::allow_unprotected`].
+    AllowUnprotected(bool),
     /// [`Config::prefer_old_sa`].
     PreferOldSa(bool),
     /// [`Config::df`].
@@ -171,6 +176,7 @@ impl Config {
             Setting::AhClearTos(value) => self.ah_rules.clear_tos = value,
             Setting::AhOffsetMask(value) => self.ah_rules.offset_mask = value,
             Setting::AhWidePadding(value) => self.ah_rules.wide_padding = value,
+            Setting::AllowUnprotected(value) => self.allow_unprotected = value,
             Setting::PreferOldSa(value) => self.prefer_old_sa = value,
             Setting::Df(value) => self.df = value,
             Setting::Local(value) => {

@@ -3,7 +3,7 @@
 //! Answers to: RFC 2367 section 3.1 (GETSPI … DUMP), RFC 4301 section 4.4.
 
 use super::Engine;
-use crate::crypto::AlgorithmKey;
+use crate::crypto::{AlgorithmKey, Permits};
 use crate::error::Error;
 use crate::sa::{Association, Limits, SaParams, SaView, State};
 use crate::selector::Selector;
@@ -228,7 +228,8 @@ impl Engine {
         Ok(policy.view())
     }
 
-    fn associate(&self, params: SaParams, now: Instant) -> Result<Association, Error> {
+    fn associate(&self, mut params: SaParams, now: Instant) -> Result<Association, Error> {
+        params.permits.unprotected |= self.config.load().allow_unprotected;
         if params.id.protocol == Protocol::IpComp {
             return Err(Error::UnknownAlgorithm {
                 name: params.id.protocol.name().to_owned(),
@@ -280,5 +281,6 @@ fn larval_params(request: &SpiRequest, spi: Spi, larval_secs: u64) -> SaParams {
         encap: None,
         flags: 0,
         owner: request.owner,
+        permits: Permits::default(),
     }
 }

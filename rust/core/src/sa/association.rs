@@ -2,8 +2,8 @@
 //! No database, no policy and no header may enter.
 //! Answers to: RFC 4301 section 4.4.2, RFC 4303 sections 3.3.3 and 3.4.3, ARCHITECTURE.md D3 and D6.
 
-use crate::crypto::registry::{IvSource, lookup};
-use crate::crypto::{Integrity, Suite};
+use crate::crypto::registry::{Algorithm, IvSource, lookup};
+use crate::crypto::{AlgorithmKey, Integrity, Suite};
 use crate::error::{DropReason, Error};
 use crate::sa::lease::{Lease, NonceCounter};
 use crate::sa::lifetime::{Expiry, Lifetime, Limits, Usage};
@@ -33,6 +33,8 @@ struct Working {
     window: Mutex<ReplayWindow>,
     /// Whether `window` refuses, or only completes ESN numbers and remembers the highest.
     replay_check: bool,
+    /// Whether the sequence number is the IV, and so is nobody's twice for one key.
+    number_is_iv: bool,
 }
 
 /// A security association. All methods take `&self`: senders and receivers share it.
@@ -58,8 +60,9 @@ impl Association {
     ///
     /// # Errors
     /// `InvalidSpi` for SPI 0, `InvalidSelector` if the ends differ in family, `OutOfRange` for the replay
-    /// window, what `Suite::build` (ESP) or `Integrity::build` (AH) finds, and `UnsupportedCombination` for
-    /// IPComp, for AH in UDP, for the old format of ESP, and for ESN in the old format of AH.
+    /// window, what `Suite::permitted` (ESP) or `Integrity::permitted` (AH) finds, and
+    /// `UnsupportedCombination` for IPComp, for AH or an old format in UDP, for ESN and for ICVs of ESP in an old
+    /// format, and for an implicit IV with numbers that may start again.
     pub fn new(
         params: SaParams,
         now: Instant,
@@ -83,6 +86,7 @@ impl Association {
             nonces: OnceLock::new(),
             window: Mutex::new(ReplayWindow::new(size, params.esn)?),
             replay_check,
+            number_is_iv: row(params.encryption.as_ref()).is_some_and(|row| row.iv == IvSource::Implicit),
             transform,
         };
         Ok(Self::assemble(
@@ -103,7 +107,7 @@ impl Association {
     }
 
     fn assemble(params: SaParams, working: Option<Arc<Working>>, usage: Arc<Usage>) -> Self {
-        let lifetime = Lifetime::new(params.soft, params.hard);
+        let lifetime = lifetime(&params);
         Self {
             params,
             working,
@@ -211,6 +215,9 @@ impl Association {
         if !working.transform.is_numbered() {
             return Ok((Sequence::default(), 0));
         }
+        if working.number_is_iv {
+            return self.next_shared_number(working);
+        }
         let mut last = working.last_sent.load(Ordering::Acquire);
         let number = loop {
             let next = self.following(last)?;
@@ -225,6 +232,21 @@ impl Association {
         };
         let nonces = working.nonces.get_or_init(|| self.open_nonces(working));
         Ok((self.on_the_wire(number), nonces.next()?))
+    }
+
+    /// Takes a number from the counter that all SAs of one key share: a key that comes back goes on above its
+    /// last number, which a receiver takes for lost packets.
+    //= https://www.rfc-editor.org/rfc/rfc8750#section-5
+    //# implicit IVs need sequence numbers that start with the key and never start again
+    fn next_shared_number(&self, working: &Working) -> Result<(Sequence, u64), DropReason> {
+        let nonces = working.nonces.get_or_init(|| self.open_nonces(working));
+        let number = nonces.next()?;
+        if !self.params.esn && number > u64::from(u32::MAX) {
+            return Err(DropReason::SequenceOverflow);
+        }
+        working.lease_number(number, &self.params.id)?;
+        working.last_sent.fetch_max(number, Ordering::AcqRel);
+        Ok((Sequence(number), number))
     }
 
     //= https://www.rfc-editor.org/rfc/rfc4303#section-3.3.3
@@ -251,13 +273,13 @@ impl Association {
 
     /// An algorithm whose IV counts shares the counter with every SA of the same key.
     fn open_nonces(&self, working: &Working) -> NonceCounter {
+        let counts = |key: &&AlgorithmKey| {
+            row(Some(*key)).is_some_and(|row| matches!(row.iv, IvSource::Counter | IvSource::Implicit))
+        };
         let keys = [&self.params.encryption, &self.params.authentication];
-        let counting = keys
-            .into_iter()
-            .flatten()
-            .find(|given| lookup(&given.name).is_some_and(|algorithm| algorithm.iv == IvSource::Counter));
-        counting.map_or_else(NonceCounter::alone, |given| {
-            working.lease.ledger().open(&given.key)
+        let counting = keys.into_iter().flatten().find(counts);
+        counting.map_or_else(NonceCounter::alone, |counting| {
+            working.lease.ledger().open(&counting.key)
         })
     }
 
@@ -352,18 +374,45 @@ impl Working {
     }
 }
 
+fn row(key: Option<&AlgorithmKey>) -> Option<&'static Algorithm> {
+    key.and_then(|key| lookup(&key.name))
+}
+
+/// The limits as they were asked for, and the algorithm's own: a key manager is warned at four fifths of it.
+fn lifetime(params: &SaParams) -> Lifetime {
+    let capped = |limits: Limits, bytes: u64| Limits {
+        bytes: if limits.bytes == 0 {
+            bytes
+        } else {
+            limits.bytes.min(bytes)
+        },
+        ..limits
+    };
+    match row(params.encryption.as_ref()).and_then(|row| row.byte_limit) {
+        Some(limit) => Lifetime::new(capped(params.soft, limit / 5 * 4), capped(params.hard, limit)),
+        None => Lifetime::new(params.soft, params.hard),
+    }
+}
+
 fn transform(params: &SaParams) -> Result<Transform, Error> {
     let (encryption, authentication) = (params.encryption.as_ref(), params.authentication.as_ref());
+    if params.cycle_sequence && row(encryption).is_some_and(|row| row.iv == IvSource::Implicit) {
+        return Err(Error::UnsupportedCombination);
+    }
     match params.id.protocol {
-        Protocol::Esp if params.old => Err(Error::UnsupportedCombination),
+        Protocol::Esp if params.old && params.encap.is_some() => Err(Error::UnsupportedCombination),
         Protocol::Esp => {
-            let suite = Suite::build(encryption, authentication)?;
-            Ok(Transform::Esp(Esp::new(params.id.spi, suite, params.esn)))
+            let suite = Suite::permitted(encryption, authentication, params.permits)?;
+            match (params.old, params.esn) {
+                (false, esn) => Ok(Transform::Esp(Esp::new(params.id.spi, suite, esn))),
+                (true, false) => Esp::old(params.id.spi, suite).map(Transform::Esp),
+                (true, true) => Err(Error::UnsupportedCombination),
+            }
         }
         // UDP encapsulation is ESP's (RFC 3948 §1).
         Protocol::Ah if params.encap.is_some() => Err(Error::UnsupportedCombination),
         Protocol::Ah => {
-            let integrity = Integrity::build(encryption, authentication)?;
+            let integrity = Integrity::permitted(encryption, authentication, params.permits)?;
             Ah::new(params.id.spi, integrity, params.esn, params.old).map(Transform::Ah)
         }
         Protocol::IpComp => Err(Error::UnsupportedCombination),

@@ -38,6 +38,7 @@ pub(crate) fn params() -> SaParams {
         encap: None,
         flags: 0,
         owner: 0,
+        permits: crate::crypto::Permits::default(),
     }
 }
 
@@ -212,6 +213,117 @@ fn a_random_iv_needs_no_common_counter() {
     );
     assert_eq!(first.next_sequence(), Ok((Sequence(1), 1)));
     assert_eq!(second.next_sequence(), Ok((Sequence(1), 1)));
+}
+
+fn implicit(esn: bool) -> SaParams {
+    SaParams {
+        encryption: Some(AlgorithmKey::new("aes-gcm-16-iiv", &[7; 20])),
+        authentication: None,
+        esn,
+        permits: crate::crypto::Permits {
+            fresh_keys: true,
+            unprotected: false,
+        },
+        ..params()
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc8750#section-5
+//# implicit IVs need sequence numbers that start with the key and never start again
+#[test]
+fn where_the_number_is_the_iv_two_sas_of_one_key_never_send_the_same() {
+    let lease: Arc<dyn Lease> = Arc::new(MemoryLease::new(10));
+    let first = with_lease(implicit(false), Arc::clone(&lease));
+    let second = with_lease(implicit(false), Arc::clone(&lease));
+    let numbers: Vec<u64> = [&first, &second, &second, &first]
+        .into_iter()
+        .map(|sa| sent(sa).unwrap())
+        .collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(first.view().sequence, 4);
+    drop((first, second));
+    let third = with_lease(implicit(false), Arc::clone(&lease));
+    assert_eq!(sent(&third), Ok(5));
+    third.nonces().unwrap().skip_to(u64::from(u32::MAX));
+    assert_eq!(sent(&third), Err(DropReason::SequenceOverflow));
+    let extended = with_lease(implicit(true), lease);
+    assert_eq!(sent(&extended), Ok((1 << 32) + 1));
+}
+
+#[test]
+fn an_implicit_iv_is_refused_without_its_promises() {
+    let refused = |params| {
+        Association::new(params, Instant(0), WallClock(0), Arc::new(MemoryLease::new(10))).unwrap_err()
+    };
+    let algorithm = "aes-gcm-16-iiv";
+    let nobody = SaParams {
+        permits: crate::crypto::Permits::default(),
+        ..implicit(true)
+    };
+    assert_eq!(refused(nobody), Error::NotForManualKeys { algorithm });
+    let cycling = SaParams {
+        cycle_sequence: true,
+        ..implicit(false)
+    };
+    assert_eq!(refused(cycling), Error::UnsupportedCombination);
+}
+
+/// A MAC whose IV counts shares its counter, too: AES-GMAC in AH.
+#[test]
+fn the_counter_of_a_mac_belongs_to_its_key() {
+    let gmac = || SaParams {
+        id: SaId {
+            protocol: Protocol::Ah,
+            ..params().id
+        },
+        encryption: None,
+        authentication: Some(AlgorithmKey::new("aes-128-gmac", &[7; 20])),
+        ..params()
+    };
+    let lease: Arc<dyn Lease> = Arc::new(MemoryLease::new(10));
+    let (first, second) = (with_lease(gmac(), Arc::clone(&lease)), with_lease(gmac(), lease));
+    assert_eq!(first.next_sequence(), Ok((Sequence(1), 1)));
+    assert_eq!(second.next_sequence(), Ok((Sequence(1), 2)));
+}
+
+#[test]
+fn a_cipher_with_small_blocks_ends_by_itself() {
+    let megabytes = |count: u64| count * 1024 * 1024;
+    let triple_des = |soft_bytes, hard_bytes| {
+        let key: Vec<u8> = (1..=24).map(|byte| byte * 9).collect();
+        mature(SaParams {
+            encryption: Some(AlgorithmKey::new("3des-cbc", &key)),
+            authentication: Some(AlgorithmKey::new("hmac-sha2-256-128", &[8; 32])),
+            soft: Limits {
+                bytes: soft_bytes,
+                ..Limits::default()
+            },
+            hard: Limits {
+                bytes: hard_bytes,
+                ..Limits::default()
+            },
+            ..params()
+        })
+    };
+    for asked in [0, megabytes(65), megabytes(10_000)] {
+        let sa = triple_des(asked, asked);
+        assert_eq!(sa.account(megabytes(51), Instant(0)), None);
+        assert_eq!(sa.account(megabytes(1), Instant(0)), Some(Expiry::Soft));
+        assert_eq!(sa.account(megabytes(12) - 1, Instant(0)), None);
+        assert_eq!(sa.account(1, Instant(0)), Some(Expiry::Hard));
+        assert_eq!(sa.next_sequence(), Err(DropReason::OutExpired));
+        assert_eq!(sa.view().params.hard.bytes, asked, "what was asked for is shown");
+        // Renewing asks for other limits, and does not undo what the key has seen.
+        let renewed = triple_des(0, 0);
+        assert_eq!(renewed.account(megabytes(63), Instant(0)), Some(Expiry::Soft));
+        let renewed = renewed
+            .renewed(Limits::default(), Limits::default(), None)
+            .unwrap();
+        assert_eq!(renewed.account(megabytes(1), Instant(0)), Some(Expiry::Hard));
+    }
+    let sa = triple_des(megabytes(1), megabytes(2));
+    assert_eq!(sa.account(megabytes(1), Instant(0)), Some(Expiry::Soft));
+    assert_eq!(sa.account(megabytes(1), Instant(0)), Some(Expiry::Hard));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! No behaviour and no PF_KEY number may enter; keys stay inside `Secret`.
 //! Answers to: RFC 4301 section 4.4.2.1, RFC 2367 sections 2.3.1 and 1.4 (states).
 
-use crate::crypto::AlgorithmKey;
+use crate::crypto::{AlgorithmKey, Permits};
 use crate::sa::lifetime::Limits;
 use crate::sa::replay::WindowView;
 use crate::terms::{Mode, SaId};
@@ -51,6 +51,8 @@ pub struct SaParams {
     pub flags: u32,
     /// The process that added it, 0 if unknown.
     pub owner: u32,
+    /// What whoever adds it answers for.
+    pub permits: Permits,
 }
 
 /// An SA's state (RFC 2367 §1.4).

@@ -1,6 +1,6 @@
 //! ESP on one packet: seal and open with one SA's keys and a given sequence number.
 //! No SA state (window, lifetime, counter) and no outer header may enter.
-//! Answers to: RFC 4303 sections 2, 3.3 and 3.4; RFC 4106 section 5 (additional data); RFC 8750 (implicit IVs).
+//! Answers to: RFC 4303 sections 2, 3.3 and 3.4; RFC 4106 section 5; RFC 8750; RFC 1827 and 1829 (the old format).
 
 use zeroize::Zeroize as _;
 
@@ -9,12 +9,14 @@ use crate::buffer::PacketBuf;
 use crate::crypto::iv::IvGenerator;
 use crate::crypto::registry::IvSource;
 use crate::crypto::{Protection, Suite};
-use crate::error::DropReason;
+use crate::error::{DropReason, Error};
 use crate::terms::{Sequence, Spi};
 use crate::wire::esp::{HEADER_BYTES, emit_header};
 
 /// The longest IV of any row: one AES block.
 const IV_BYTES_MAX: usize = 16;
+/// The SPI, alone.
+const OLD_HEADER_BYTES: usize = 4;
 /// The longest additional data: SPI and a 64-bit sequence number.
 const AAD_BYTES_MAX: usize = 12;
 
@@ -24,6 +26,8 @@ pub struct Esp {
     spi: Spi,
     suite: Suite,
     esn: bool,
+    old: bool,
+    header_bytes: usize,
     iv_bytes: usize,
     icv_bytes: usize,
     alignment: usize,
@@ -40,10 +44,36 @@ impl Esp {
             spi,
             suite,
             esn,
+            old: false,
+            header_bytes: HEADER_BYTES,
             iv_bytes,
             icv_bytes,
             alignment,
         }
+    }
+
+    /// The same for the format of RFC 1827, which has neither sequence numbers nor an ICV.
+    ///
+    /// # Errors
+    /// `UnsupportedCombination` for an algorithm with an ICV, or whose IV is made of a number.
+    //= https://www.rfc-editor.org/rfc/rfc1829#section-2
+    //# behind the SPI stands the IV, of 32 or 64 bits
+    pub fn old(spi: Spi, suite: Suite) -> Result<Self, Error> {
+        let plain = matches!(suite.encryption().iv, IvSource::None | IvSource::Random);
+        if !plain || suite.has_integrity() {
+            return Err(Error::UnsupportedCombination);
+        }
+        Ok(Self {
+            old: true,
+            header_bytes: OLD_HEADER_BYTES,
+            ..Self::new(spi, suite, false)
+        })
+    }
+
+    /// Whether its packets carry sequence numbers.
+    #[must_use]
+    pub const fn is_numbered(&self) -> bool {
+        !self.old
     }
 
     /// The SPI written into each packet.
@@ -61,13 +91,13 @@ impl Esp {
     /// The most that ESP adds to a payload, in bytes.
     #[must_use]
     pub const fn overhead_max(&self) -> usize {
-        HEADER_BYTES + self.iv_bytes + padding::TRAILER_BYTES + self.alignment - 1 + self.icv_bytes
+        self.header_bytes + self.iv_bytes + padding::TRAILER_BYTES + self.alignment - 1 + self.icv_bytes
     }
 
     /// How long a payload of that many bytes becomes.
     #[must_use]
     pub const fn sealed_bytes(&self, payload: usize) -> usize {
-        HEADER_BYTES + self.iv_bytes + padding::padded_bytes(payload, self.alignment) + self.icv_bytes
+        self.header_bytes + self.iv_bytes + padding::padded_bytes(payload, self.alignment) + self.icv_bytes
     }
 
     /// Turns the payload `packet[at..]` into an ESP packet; the bytes before it stay in front.
@@ -110,12 +140,15 @@ impl Esp {
     ) -> Result<(), DropReason> {
         let payload = packet.len().checked_sub(at).ok_or(DropReason::NoBuffer)?;
         let padded = padding::padded_bytes(payload, self.alignment);
-        let text_at = HEADER_BYTES + self.iv_bytes;
-        packet.insert_gap(at, text_at)?;
+        packet.insert_gap(at, self.header_bytes + self.iv_bytes)?;
         packet.extend_back(padded - payload + self.icv_bytes)?;
 
-        let (header, rest) = packet.as_mut_slice()[at..].split_at_mut(HEADER_BYTES);
-        emit_header(header, self.spi, sequence.low())?;
+        let (header, rest) = packet.as_mut_slice()[at..].split_at_mut(self.header_bytes);
+        if self.old {
+            header.copy_from_slice(&self.spi.0.to_be_bytes());
+        } else {
+            emit_header(header, self.spi, sequence.low())?;
+        }
         let (iv_field, rest) = rest.split_at_mut(self.iv_bytes);
         iv_field.copy_from_slice(iv);
         let (text, icv) = rest.split_at_mut(padded);
@@ -154,7 +187,7 @@ impl Esp {
     //= https://www.rfc-editor.org/rfc/rfc4303#section-2.8
     //# the SA says how long the ICV is
     pub fn open(&self, at: usize, sequence: Sequence, packet: &mut PacketBuf) -> Result<u8, DropReason> {
-        let text_at = HEADER_BYTES + self.iv_bytes;
+        let text_at = self.header_bytes + self.iv_bytes;
         let text_bytes = packet
             .len()
             .checked_sub(at)
@@ -167,7 +200,7 @@ impl Esp {
         let text = &mut front[text_at..];
         // Ciphers without blocks would take any length; the rule is ESP's own.
         let trailer = if text_bytes % self.alignment == 0 {
-            padding::parse(text)
+            padding::parse(text, self.old)
         } else {
             None
         };
@@ -194,7 +227,7 @@ impl Esp {
             Protection::Combined(key) => {
                 let (aad, aad_bytes) = self.additional_data(front, sequence);
                 let (header, text) = front.split_at_mut(text_at);
-                let iv = derived.or_sent(source, &header[HEADER_BYTES..]);
+                let iv = derived.or_sent(source, &header[self.header_bytes..]);
                 key.open(iv, &aad[..aad_bytes], text, icv)
                     .map_err(|_| DropReason::AuthFailed)
             }
@@ -205,7 +238,7 @@ impl Esp {
                         .map_err(|_| DropReason::AuthFailed)?;
                 }
                 let (header, text) = front.split_at_mut(text_at);
-                let iv = derived.or_sent(source, &header[HEADER_BYTES..]);
+                let iv = derived.or_sent(source, &header[self.header_bytes..]);
                 let decrypted = keys.cipher.decrypt(iv, text);
                 if decrypted.is_err() {
                     text.zeroize();

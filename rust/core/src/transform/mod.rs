@@ -125,7 +125,7 @@ impl Transform {
     #[must_use]
     pub const fn is_numbered(&self) -> bool {
         match self {
-            Self::Esp(_) => true,
+            Self::Esp(esp) => esp.is_numbered(),
             Self::Ah(ah) => ah.is_numbered(),
         }
     }

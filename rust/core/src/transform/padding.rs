@@ -43,17 +43,20 @@ pub(super) fn emit(trailer: &mut [u8], next_header: u8) {
 
 /// Reads the trailer: how long the payload is, and what it is. `None` if the padding is not right.
 ///
-/// All pad bytes are looked at before an answer, so that time says no more than the answer does.
+/// All pad bytes are looked at before an answer, so that time says no more than the answer does; in the old
+/// format they may be anything.
 //= https://www.rfc-editor.org/rfc/rfc4303#section-2.4
 //# the receiver looks at the padding
-pub(super) fn parse(text: &[u8]) -> Option<(usize, u8)> {
+//= https://www.rfc-editor.org/rfc/rfc1829#section-2
+//# pad bytes have no particular value
+pub(super) fn parse(text: &[u8], anything: bool) -> Option<(usize, u8)> {
     let (before, [length, next_header]) = text.split_last_chunk::<TRAILER_BYTES>()?;
     let payload = before.len().checked_sub(usize::from(*length))?;
     let wrong = before[payload..]
         .iter()
         .zip(1_u8..=255)
         .fold(0, |wrong, (byte, expected)| wrong | (byte ^ expected));
-    (wrong == 0).then_some((payload, *next_header))
+    (wrong == 0 || anything).then_some((payload, *next_header))
 }
 
 #[cfg(test)]
@@ -73,7 +76,7 @@ mod tests {
                 assert!(whole % 4 == 0 && whole >= payload + 2 && whole < payload + 2 + alignment);
                 let mut text = vec![0xee; whole];
                 emit(&mut text[payload..], 17);
-                assert_eq!(parse(&text), Some((payload, 17)));
+                assert_eq!(parse(&text, false), Some((payload, 17)));
             }
         }
     }
@@ -89,18 +92,20 @@ mod tests {
     //# the receiver looks at the padding
     #[test]
     fn wrong_padding_is_no_payload() {
-        assert_eq!(parse(&[]), None);
-        assert_eq!(parse(&[0]), None);
-        assert_eq!(parse(&[0, 6]), Some((0, 6)));
-        assert_eq!(parse(&[9, 1, 6]), None);
-        assert_eq!(parse(&[1, 1, 6]), Some((0, 6)));
-        assert_eq!(parse(&[1, 2, 6]), None, "longer than the text");
+        assert_eq!(parse(&[], false), None);
+        assert_eq!(parse(&[0], false), None);
+        assert_eq!(parse(&[0, 6], false), Some((0, 6)));
+        assert_eq!(parse(&[9, 1, 6], false), None);
+        assert_eq!(parse(&[1, 1, 6], false), Some((0, 6)));
+        assert_eq!(parse(&[1, 2, 6], false), None, "longer than the text");
+        assert_eq!(parse(&[9, 1, 6], true), Some((0, 6)));
+        assert_eq!(parse(&[1, 2, 6], true), None, "longer than the text");
         for spoiled in 0..255 {
             let mut text = [0; 257];
             emit(&mut text, 4);
-            assert_eq!(parse(&text), Some((0, 4)));
+            assert_eq!(parse(&text, false), Some((0, 4)));
             text[spoiled] ^= 0x10;
-            assert_eq!(parse(&text), None, "{spoiled}");
+            assert_eq!(parse(&text, false), None, "{spoiled}");
         }
     }
 }

@@ -49,6 +49,7 @@ fn engine(direction: Direction, protocol: Protocol, mode: Mode, ends: (IpAddr, I
         encap: None,
         flags: 0,
         owner: 0,
+        permits: sallet_core::crypto::Permits::default(),
     };
     engine.sad_add(params, NOW).unwrap();
     let endpoints = Some(ends);

@@ -329,5 +329,6 @@ pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
         }),
         flags: 0,
         owner: 0,
+        permits: sallet_core::crypto::Permits::default(),
     }
 }

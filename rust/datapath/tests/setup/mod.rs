@@ -91,6 +91,7 @@ fn install(engine: &Engine, flow: Flow, direction: Direction, now: Instant) {
         encap: flow.encap_port.map(encap),
         flags: 0,
         owner: 0,
+        permits: sallet_core::crypto::Permits::default(),
     };
     engine.sad_add(sa, now).unwrap();
     let template = Template {

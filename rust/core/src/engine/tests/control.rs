@@ -190,3 +190,23 @@ fn policies_come_change_and_go() {
     engine.spd_add(params, START).unwrap();
     assert_eq!((engine.spd_flush(), engine.spd_dump().len()), (1, 0));
 }
+
+//= https://www.rfc-editor.org/rfc/rfc4303#section-3.2
+//# encryption and integrity must not both be NULL
+#[test]
+fn an_sa_that_protects_nothing_is_refused_until_it_is_allowed() {
+    let engine = engine();
+    let nothing = SaParams {
+        encryption: Some(AlgorithmKey::new("null", &[])),
+        authentication: Some(AlgorithmKey::new("null-auth", &[])),
+        ..sa(0x1000, A, B, Mode::Any)
+    };
+    assert_eq!(
+        engine.sad_add(nothing.clone(), START),
+        Err(Error::UnsupportedCombination)
+    );
+    engine
+        .configure(crate::engine::Setting::AllowUnprotected(true))
+        .unwrap();
+    engine.sad_add(nothing, START).unwrap();
+}

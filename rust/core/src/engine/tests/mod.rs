@@ -67,6 +67,7 @@ fn sa(spi: u32, source: &str, destination: &str, mode: Mode) -> SaParams {
         encap: None,
         flags: 0,
         owner: 0,
+        permits: crate::crypto::Permits::default(),
     }
 }
 

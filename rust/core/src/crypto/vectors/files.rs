@@ -1,0 +1,147 @@
+//! The files of `tests/vectors`, and those that `make vectors` makes out of the package cryptography-vectors.
+//! What a case means to a primitive is `mod.rs`; no answer may be written here.
+//! Answers to: RFC 3602, 3686, 2202, 2286, 4231, 4868, 3566, 4494, 2144, 3713; NIST CAVP; `tests/vectors/README.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{
+    Sealed, Tally, aead, aead_passes, auth, auth_passes, bytes, cipher, cipher_passes, files, folder, read,
+};
+use crate::crypto::registry::ALGORITHMS;
+
+/// A question to one primitive; which fields are there says what it is about.
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    algorithm: String,
+    key: String,
+    #[serde(default)]
+    iv: String,
+    /// For ciphers and AEADs.
+    plaintext: Option<String>,
+    ciphertext: Option<String>,
+    /// For AEADs.
+    #[serde(default)]
+    aad: String,
+    tag: Option<String>,
+    /// For integrity.
+    message: Option<String>,
+    icv: Option<String>,
+    /// Whether the tag is a forged one.
+    #[serde(default)]
+    forged: bool,
+}
+
+impl Case {
+    fn passes(&self) -> bool {
+        let (key, iv) = (bytes(&self.key), bytes(&self.iv));
+        let field = |field: &Option<String>| bytes(field.as_deref().unwrap());
+        if self.tag.is_some() {
+            let (plain, text) = (field(&self.plaintext), field(&self.ciphertext));
+            let sealed = Sealed {
+                iv: &iv,
+                aad: &bytes(&self.aad),
+                plain: &plain,
+                text: &text,
+                tag: &field(&self.tag),
+            };
+            aead_passes(&aead(&self.algorithm, &key), &sealed, !self.forged)
+        } else if self.icv.is_some() {
+            let (message, icv) = (field(&self.message), field(&self.icv));
+            auth_passes(&auth(&self.algorithm, &key), &iv, &message, &icv)
+        } else {
+            let (plain, hidden) = (field(&self.plaintext), field(&self.ciphertext));
+            cipher_passes(&cipher(&self.algorithm, &key), &iv, &plain, &hidden)
+        }
+    }
+}
+
+/// Asks every case of every file, and counts them by algorithm and source.
+fn ask(folder: &Path, pick: impl Fn(&str) -> bool) -> usize {
+    let mut asked = 0;
+    for path in files(folder, pick) {
+        let file = read::<Case>(&path);
+        let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
+        for case in &file.cases {
+            let tally = tallies
+                .entry(&case.algorithm)
+                .or_insert_with(|| Tally::new(&case.algorithm, &file.source));
+            tally.count(&case.name, case.passes());
+            asked += 1;
+        }
+        tallies.into_values().for_each(|tally| tally.finish(1));
+    }
+    asked
+}
+
+fn is_primitive(stem: &str) -> bool {
+    !stem.starts_with("esp-") && !stem.starts_with("ah-")
+}
+
+//= https://www.rfc-editor.org/rfc/rfc3602#section-4
+//# test vectors, cases 1 to 4
+//= https://www.rfc-editor.org/rfc/rfc4868#section-2.7
+//# test vectors
+//= https://www.rfc-editor.org/rfc/rfc3566#section-4
+//# the three keys are blocks of 0x01, 0x02 and 0x03, encrypted with the key
+//= https://www.rfc-editor.org/rfc/rfc4494#section-2
+//# AES-CMAC with a key of 128 bits
+//= https://www.rfc-editor.org/rfc/rfc1828#section-3
+//# the key is filled up to 512 bits by the hash's own padding with the length
+//= https://www.rfc-editor.org/rfc/rfc1829#section-2
+//# an IV of 32 bits is followed by its complement
+#[test]
+fn every_file_of_the_project() {
+    let asked = ask(&folder(), is_primitive);
+    assert!(asked > 100, "{asked}");
+}
+
+/// The package is large; `scripts/vectors` turns what concerns us into files and says where they are.
+#[test]
+#[ignore = "needs the files that `make vectors` makes"]
+fn cryptography_vectors() {
+    let folder = std::env::var("SALLET_CRYPTOGRAPHY_VECTORS").unwrap();
+    let asked = ask(Path::new(&folder), is_primitive);
+    assert!(asked > 12_000, "{asked}");
+}
+
+/// What a file says about algorithms, whatever its shape.
+#[derive(Deserialize)]
+struct Names {
+    algorithm: Option<String>,
+    key: Option<String>,
+    encryption: Option<Keyed>,
+    authentication: Option<Keyed>,
+}
+
+#[derive(Deserialize)]
+struct Keyed {
+    name: String,
+    key: String,
+}
+
+/// No row without a vector: published, or composed by the oracle in `tests/conformance`.
+#[test]
+fn every_row_and_every_usual_length_of_key_has_a_vector() {
+    let mut seen: BTreeSet<(String, usize)> = BTreeSet::new();
+    for path in files(&folder(), |_| true) {
+        for case in read::<Names>(&path).cases {
+            let primitive = case.algorithm.zip(case.key);
+            let packet = [case.encryption, case.authentication];
+            let named = packet.into_iter().flatten().map(|keyed| (keyed.name, keyed.key));
+            seen.extend(named.chain(primitive).map(|(name, key)| (name, key.len() * 4)));
+        }
+    }
+    for row in ALGORITHMS {
+        assert!(seen.iter().any(|(name, _)| name == row.name), "{}", row.name);
+        if row.key_bits.len() < 4 {
+            for bits in row.key_bits {
+                let exact = (row.name.to_owned(), usize::from(*bits));
+                assert!(seen.contains(&exact), "{exact:?}");
+            }
+        }
+    }
+}
