@@ -95,13 +95,16 @@ def _sa(view: _core.SaView, dialect: Dialect, state: str) -> Sa:
         flags |= SadbSaFlags.X_CYCSEQ
     if view.esn:
         flags |= SadbSaFlags.X_ESN
+    if view.raw_cpi and view.protocol == "ipcomp":
+        flags |= SadbSaFlags.X_RAWCPI
     encryption, authentication = view.encryption, view.authentication
+    numbers = dialect.compress_numbers if view.protocol == "ipcomp" else dialect.encrypt_numbers
     return Sa(
         view.spi,
         min(-(-view.replay_window // dialect.replay_unit), 255),
         STATES[state],
         dialect.auth_numbers.get(authentication[0], 0) if authentication else 0,
-        dialect.encrypt_numbers.get(encryption[0], 0) if encryption else 0,
+        numbers.get(encryption[0], 0) if encryption else 0,
         flags & dialect.flags_kept,
     )
 
@@ -277,7 +280,7 @@ def acquire(
 ) -> dict[SadbExtType, Extension]:
     """Ask for an association: its ends, the policy that asks, and what would do (RFC 2367 §3.1.6).
 
-    `provided` tells each algorithm's kind ("aead", "cipher" or "auth") by its name.
+    `provided` tells each algorithm's kind ("aead", "cipher", "auth" or "compression") by its name.
     """
     extensions: dict[SadbExtType, Extension] = {
         _E.ADDRESS_SRC: _host(event.source),
@@ -297,6 +300,8 @@ def acquire(
 def _combs(protocol: str, dialect: Dialect, provided: Mapping[str, str]) -> tuple[Comb, ...]:
     names = frozenset(provided)
     auths = [row for row in _provided(dialect.auth, names) if row.name != NO_AUTHENTICATION]
+    if protocol == "ipcomp":
+        return tuple(_comb(None, AlgorithmRow(number, name, 0, 0, 0)) for number, name in dialect.compress.items())
     if protocol == "ah":
         return tuple(_comb(auth, None) for auth in auths)
     combs: list[Comb] = []

@@ -25,6 +25,9 @@ pub(crate) fn setting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Setting>
         "ah_clear_tos" => Setting::AhClearTos(value.extract()?),
         "ah_offset_mask" => Setting::AhOffsetMask(value.extract()?),
         "ah_wide_padding" => Setting::AhWidePadding(value.extract()?),
+        "ipcomp_threshold" => Setting::IpCompThreshold(value.extract()?),
+        "ipcomp_threshold_counts_headers" => Setting::IpCompThresholdCountsHeaders(value.extract()?),
+        "ipcomp_back_off" => Setting::IpCompBackOff(value.extract()?),
         "prefer_old_sa" => Setting::PreferOldSa(value.extract()?),
         "df" => Setting::Df(df(&value.extract::<String>()?)?),
         "local" => Setting::Local(local(value)?),
@@ -72,6 +75,13 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'
     dict.set_item("ah_clear_tos", config.ah_rules.clear_tos)?;
     dict.set_item("ah_offset_mask", config.ah_rules.offset_mask)?;
     dict.set_item("ah_wide_padding", config.ah_rules.wide_padding)?;
+    let compression = config.ipcomp_rules;
+    dict.set_item("ipcomp_threshold", compression.threshold_bytes)?;
+    dict.set_item(
+        "ipcomp_threshold_counts_headers",
+        compression.threshold_counts_headers,
+    )?;
+    dict.set_item("ipcomp_back_off", compression.back_off_packets)?;
     dict.set_item("prefer_old_sa", config.prefer_old_sa)?;
     dict.set_item("df", df_word(config.df))?;
     let local = config.local.as_ref();

@@ -93,7 +93,7 @@ impl SaParams {
     #[new]
     #[pyo3(signature = (*, spi, protocol, source, destination, mode="any", reqid=0, encryption=None,
         authentication=None, replay_window=0, esn=false, cycle_sequence=false, soft=None, hard=None,
-        encap=None, flags=0, owner=0, old=false))]
+        encap=None, flags=0, owner=0, old=false, raw_cpi=false))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of a Python constructor"
@@ -116,6 +116,7 @@ impl SaParams {
         flags: u32,
         owner: u32,
         old: bool,
+        raw_cpi: bool,
     ) -> PyResult<Self> {
         let (Address(source), Address(destination)) = (source, destination);
         if source.is_ipv4() != destination.is_ipv4() {
@@ -137,6 +138,7 @@ impl SaParams {
             replay_window,
             esn,
             old,
+            raw_cpi,
             cycle_sequence,
             soft: soft.unwrap_or_default().into(),
             hard: hard.unwrap_or_default().into(),

@@ -5,8 +5,8 @@
 use crate::error::Error;
 use crate::selector::AddressRange;
 use crate::terms::{Level, Mode, Protocol, Spi, Template};
-use crate::transform::AhRules;
 use crate::transform::tunnel::DfPolicy;
+use crate::transform::{AhRules, IpCompRules};
 use std::net::IpAddr;
 
 /// What happens to a packet that no SPD entry matches.
@@ -51,6 +51,8 @@ pub struct Config {
     pub ah_tunnel_level: DefaultLevel,
     /// How AH goes with IPv4.
     pub ah_rules: AhRules,
+    /// Which payloads IPComp tries to compress.
+    pub ipcomp_rules: IpCompRules,
     /// Prefer the oldest of several outbound SAs that would do; else the newest.
     pub prefer_old_sa: bool,
     /// The Don't Fragment bit of outer IPv4 headers.
@@ -88,6 +90,7 @@ impl Default for Config {
             ah_transport_level: DefaultLevel::Use,
             ah_tunnel_level: DefaultLevel::Use,
             ah_rules: AhRules::default(),
+            ipcomp_rules: IpCompRules::default(),
             prefer_old_sa: false,
             df: DfPolicy::Copy,
             local: None,
@@ -124,6 +127,12 @@ pub enum Setting {
     AhOffsetMask(u16),
     /// `wide_padding` of [`Config::ah_rules`].
     AhWidePadding(bool),
+    /// `threshold_bytes` of [`Config::ipcomp_rules`].
+    IpCompThreshold(u16),
+    /// `threshold_counts_headers` of [`Config::ipcomp_rules`].
+    IpCompThresholdCountsHeaders(bool),
+    /// `back_off_packets` of [`Config::ipcomp_rules`].
+    IpCompBackOff(u16),
     /// [`Config::prefer_old_sa`].
     PreferOldSa(bool),
     /// [`Config::df`].
@@ -171,6 +180,11 @@ impl Config {
             Setting::AhClearTos(value) => self.ah_rules.clear_tos = value,
             Setting::AhOffsetMask(value) => self.ah_rules.offset_mask = value,
             Setting::AhWidePadding(value) => self.ah_rules.wide_padding = value,
+            Setting::IpCompThreshold(value) => self.ipcomp_rules.threshold_bytes = value,
+            Setting::IpCompThresholdCountsHeaders(value) => {
+                self.ipcomp_rules.threshold_counts_headers = value
+            }
+            Setting::IpCompBackOff(value) => self.ipcomp_rules.back_off_packets = value,
             Setting::PreferOldSa(value) => self.prefer_old_sa = value,
             Setting::Df(value) => self.df = value,
             Setting::Local(value) => {

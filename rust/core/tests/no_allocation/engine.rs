@@ -39,6 +39,7 @@ fn engine(direction: Direction, mode: Mode, ends: (IpAddr, IpAddr)) -> Engine {
         replay_window: 64,
         esn: true,
         old: false,
+        raw_cpi: false,
         cycle_sequence: false,
         soft: limits,
         hard: limits,

@@ -226,6 +226,7 @@ pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
         replay_window: [32, 64, 128, 1024, 4096][rng.below(5)],
         esn: rng.chance(400),
         old: false,
+        raw_cpi: false,
         cycle_sequence: false,
         soft,
         hard,

@@ -6,6 +6,7 @@ mod ah;
 mod control;
 mod encap;
 mod inbound;
+mod ipcomp;
 mod outbound;
 mod timers;
 mod verdict;
@@ -60,6 +61,7 @@ fn sa(spi: u32, source: &str, destination: &str, mode: Mode) -> SaParams {
         replay_window: 64,
         esn: false,
         old: false,
+        raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),
