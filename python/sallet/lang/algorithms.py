@@ -1,6 +1,6 @@
 """Reads the algorithms and keys of `add`, and refuses a key whose length the algorithm does not take.
 
-No PF_KEY number and no cryptography may enter. Answers to setkey(8): -E, -A, -C, "quoted" and 0x keys.
+No PF_KEY number and no cryptography may enter. Answers to setkey(8): -E, -A, -C, -R, "quoted" and 0x keys.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sallet.lang.words import AUTHENTICATION, COMBINED, COMPRESSION, ENCRYPTION,
 from sallet.pfkey.constants import SadbSatype
 from sallet.pfkey.dialects import DIALECTS
 
+_CPI_MAX: Final = 0xFFFF
 _HEX_KEY: Final = re.compile(r"0[xX][0-9a-fA-F]+")
 
 
@@ -65,6 +66,16 @@ def _read_ipcomp(cursor: Cursor, statement: AddSa) -> None:
     if cursor.peek() == "-R":
         cursor.at += 1
         statement.raw_cpi = True
+    if not cursor.form.strict_keys:
+        return
+    if word != "deflate":
+        raise Complaint(cursor.at - 1, f"{word} is not provided by sallet", "write -C deflate")
+    if statement.spi > _CPI_MAX and not statement.raw_cpi:
+        raise Complaint(
+            cursor.at - 1,
+            f"SPI {statement.spi} does not fit the 16 bits of an IPComp CPI",
+            "choose one up to 65535, or write -R: then its low half is the CPI",
+        )
 
 
 def _flag(cursor: Cursor, flag: str, why: str) -> None:

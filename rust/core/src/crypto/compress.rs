@@ -128,3 +128,187 @@ fn room(output: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
     }
     &mut output[..bytes]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LONGEST: usize = 65_535;
+
+    /// Bytes that nothing shortens.
+    fn noise(bytes: usize) -> Vec<u8> {
+        let mut state = 7_u64;
+        let mut word = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_be_bytes()[3]
+        };
+        (0..bytes).map(|_| word()).collect()
+    }
+
+    /// Bytes whose second half repeats the first, `distance` further back, and nothing nearer.
+    fn echo(distance: usize) -> Vec<u8> {
+        let mut bytes = noise(distance);
+        bytes.extend_from_within(..);
+        bytes
+    }
+
+    /// A stream as a peer makes it who may refer 2^`window_bits` bytes back.
+    fn foreign(data: &[u8], level: u32, window_bits: u8) -> Vec<u8> {
+        let mut deflater = Compress::new_with_window_bits(Compression::new(level), false, window_bits);
+        let mut stream = vec![0; data.len() + 1000];
+        let status = deflater.compress(data, &mut stream, FlushCompress::Finish);
+        assert_eq!(status.unwrap(), Status::StreamEnd);
+        stream.truncate(usize::try_from(deflater.total_out()).unwrap());
+        stream
+    }
+
+    #[test]
+    fn there_and_back() {
+        let mut deflate = Deflate::default();
+        for data in [vec![], vec![0; LONGEST], noise(3000), echo(500), echo(30_000)] {
+            let stream = deflate.deflate(&data, LONGEST).unwrap().to_vec();
+            assert_eq!(deflate.inflate(&stream, LONGEST).unwrap(), data);
+        }
+    }
+
+    #[test]
+    fn no_longer_than_asked_for() {
+        let mut deflate = Deflate::default();
+        let data = echo(500);
+        let bytes = deflate.deflate(&data, LONGEST).unwrap().len();
+        assert!(bytes < data.len());
+        assert_eq!(deflate.deflate(&data, bytes).unwrap().len(), bytes);
+        for longest in [0, 1, bytes - 1] {
+            assert_eq!(deflate.deflate(&data, longest), None);
+        }
+        assert_eq!(deflate.deflate(&noise(1000), 999), None);
+        assert!(
+            deflate.deflate(&data, bytes).is_some(),
+            "a failure leaves nothing behind"
+        );
+    }
+
+    /// No stream made here refers further back than the smallest peer's window, and those of others may.
+    #[test]
+    fn windows() {
+        let mut deflate = Deflate::default();
+        let mut small = Decompress::new_with_window_bits(false, WINDOW_BITS_OUT);
+        for distance in [1000, 2000, 2048, 2049, 5000, 30_000] {
+            let data = echo(distance);
+            let stream = deflate.deflate(&data, LONGEST).unwrap().to_vec();
+            small.reset(false);
+            let (mut got, mut piece) = (Vec::new(), [0; 64]);
+            // Piece by piece, so that only the window remembers what came before.
+            loop {
+                let (done, before) = (usize::try_from(small.total_in()).unwrap(), small.total_out());
+                let status = small
+                    .decompress(&stream[done..], &mut piece, FlushDecompress::None)
+                    .unwrap();
+                got.extend_from_slice(&piece[..usize::try_from(small.total_out() - before).unwrap()]);
+                if status == Status::StreamEnd {
+                    break;
+                }
+            }
+            assert_eq!(got, data, "{distance}");
+            for window_bits in 9..=15 {
+                for level in 0..=9 {
+                    let stream = foreign(&data, level, window_bits);
+                    assert_eq!(deflate.inflate(&stream, LONGEST).unwrap(), data);
+                }
+            }
+        }
+        assert!(
+            foreign(&echo(30_000), 6, 15).len() < foreign(&echo(30_000), 6, 11).len() - 20_000,
+            "windows make a difference here"
+        );
+    }
+
+    /// 1 to 1032 is as far as DEFLATE goes: some 64 bytes could be 64 KiB, and 64 KiB could be 64 MiB.
+    #[test]
+    fn a_bomb_stops_at_the_limit() {
+        let mut deflate = Deflate::default();
+        let bomb = foreign(&vec![0; 60_000_000], 9, 15);
+        assert!(bomb.len() < LONGEST);
+        assert_eq!(deflate.inflate(&bomb, LONGEST), Err(Flaw::TooLong));
+        assert!(deflate.output.len() <= LONGEST + 1, "no more was computed");
+        let exact = foreign(&vec![7; 1000], 9, 15);
+        assert_eq!(deflate.inflate(&exact, 1000).map(<[u8]>::len), Ok(1000));
+        assert_eq!(deflate.inflate(&exact, 999), Err(Flaw::TooLong));
+    }
+
+    #[test]
+    fn a_part_of_a_stream_is_none() {
+        let mut deflate = Deflate::default();
+        for data in [echo(300), noise(200), vec![0; 5000]] {
+            let mut stream = deflate.deflate(&data, LONGEST).unwrap().to_vec();
+            for bytes in 0..stream.len() {
+                assert_eq!(deflate.inflate(&stream[..bytes], LONGEST), Err(Flaw::Corrupt));
+            }
+            stream.extend_from_slice(b"\0");
+            assert_eq!(
+                deflate.inflate(&stream, LONGEST).unwrap(),
+                data,
+                "one byte more is harmless"
+            );
+        }
+        // Block type 3 does not exist; a stored block must say its length twice.
+        for garbage in [&[0x07][..], &[0x01, 1, 0, 0, 0, 9], b"\x78\x9c"] {
+            assert_eq!(deflate.inflate(garbage, LONGEST), Err(Flaw::Corrupt));
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc3173#section-2
+    //# each datagram is compressed by itself, without any reference to earlier ones
+    #[test]
+    fn each_datagram_stands_alone() {
+        let data = echo(400);
+        let alone = Deflate::default().deflate(&data, LONGEST).unwrap().to_vec();
+        let mut used = Deflate::default();
+        for before in [&noise(5000)[..], &data, b"", &[0; 60_000]] {
+            used.deflate(before, LONGEST).unwrap();
+            let _refused = used.deflate(&noise(5000), 10);
+            let _corrupt = used.inflate(&noise(100), LONGEST);
+            assert_eq!(used.deflate(&data, LONGEST).unwrap(), alone);
+            assert_eq!(used.inflate(&alone, LONGEST).unwrap(), data);
+        }
+    }
+
+    #[test]
+    fn what_an_sa_may_ask_for() {
+        assert_eq!(check(&AlgorithmKey::new("deflate", b"")), Ok(()));
+        for name in ["null", "aes-gcm-16", "lzs", ""] {
+            let unknown = Error::UnknownAlgorithm {
+                name: name.to_owned(),
+            };
+            assert_eq!(check(&AlgorithmKey::new(name, b"")), Err(unknown));
+        }
+        let keyed = check(&AlgorithmKey::new("deflate", b"k"));
+        assert!(matches!(
+            keyed,
+            Err(Error::InvalidKeyLength { given_bits: 8, .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(
+            data in proptest::collection::vec(any::<u8>(), 0..600),
+            cut in 0_usize..600,
+            longest in 0_usize..2000,
+        ) {
+            let mut deflate = Deflate::default();
+            if let Ok(inflated) = deflate.inflate(&data, longest) {
+                prop_assert!(inflated.len() <= longest);
+            }
+            let mut stream = foreign(&data, 6, 15);
+            stream.drain(..cut.min(stream.len()));
+            if let Ok(inflated) = deflate.inflate(&stream, longest) {
+                prop_assert!(inflated.len() <= longest);
+            }
+            prop_assert_eq!(deflate.inflate(&foreign(&data, 1, 9), 600), Ok(&data[..]));
+        }
+    }
+}

@@ -45,6 +45,22 @@ impl Engine {
         }
         pass.finish();
     }
+
+    /// Whether a packet is the bare tunnel of an IPComp SA here, which left it as it was; nothing is changed.
+    ///
+    /// IP-in-IP may be meant for others on the same host: only what this claims is to be given to the engine.
+    #[must_use]
+    pub fn claims_bare(&self, packet: &[u8]) -> bool {
+        Summary::parse(packet).is_some_and(|summary| {
+            is_whole_packet(summary.next_layer)
+                && self.config.load().is_local(&summary.destination)
+                && self
+                    .sad
+                    .read()
+                    .bare_tunnel_sa(summary.source, summary.destination)
+                    .is_some()
+        })
+    }
 }
 
 impl Pass<'_> {
@@ -121,7 +137,10 @@ impl Pass<'_> {
         let association = match found.protocol {
             Protocol::IpComp => {
                 let cpi = Cpi::of_low_half(arrival.spi);
-                self.sad.compressed_sa(cpi, summary.source, summary.destination)
+                let in_tunnel = arrival.next_header.is_some_and(is_whole_packet);
+                let mode = if in_tunnel { Mode::Tunnel } else { Mode::Transport };
+                self.sad
+                    .compressed_sa(cpi, summary.source, summary.destination, mode)
             }
             Protocol::Esp | Protocol::Ah => {
                 self.sad

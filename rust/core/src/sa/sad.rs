@@ -149,11 +149,17 @@ impl Sad {
     /// Finds the SA of an inbound IPComp packet: by the CPI where that names an SA; by the ends alone where it
     /// names DEFLATE, which every IPComp SA does.
     ///
-    /// Of several, the newest that serves, else the newest.
+    /// Of several, the newest that serves `mode`, else the newest that serves, else the newest.
     //= https://www.rfc-editor.org/rfc/rfc3173#section-3.3
     //# a negotiated CPI names an SA together with the destination; a well-known one names just an algorithm
     #[must_use]
-    pub fn compressed_sa(&self, cpi: Cpi, source: IpAddr, destination: IpAddr) -> Option<Arc<Association>> {
+    pub fn compressed_sa(
+        &self,
+        cpi: Cpi,
+        source: IpAddr,
+        destination: IpAddr,
+        mode: Mode,
+    ) -> Option<Arc<Association>> {
         let found = if cpi == Cpi::DEFLATE {
             self.by_pair.get(&(Protocol::IpComp, source, destination, 0))
         } else if cpi.is_well_known() {
@@ -162,8 +168,10 @@ impl Sad {
             self.by_cpi.get(&(cpi, source, destination))
         };
         let newest = || found.into_iter().flat_map(|ages| ages.values().rev());
-        newest()
-            .find(|association| association.usable_inbound())
+        let usable = || newest().filter(|association| association.usable_inbound());
+        usable()
+            .find(|association| association.params().mode.serves(mode))
+            .or_else(|| usable().next())
             .or_else(|| newest().next())
             .cloned()
     }
@@ -345,6 +353,7 @@ fn forget<Key: Eq + Hash>(table: &mut HashMap<Key, Ages, Seeded>, key: Key, seri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::AlgorithmKey;
     use crate::sa::association_tests::{mature, params};
     use crate::sa::lifetime::Limits;
     use crate::sa::params::SaParams;
@@ -461,6 +470,87 @@ mod tests {
             ..template(Mode::Transport, 0)
         };
         assert_eq!(chosen(&sad, &ah, true), None);
+    }
+
+    fn compressing(spi: u32, source: u8, mode: Mode) -> Arc<Association> {
+        let esp = described(spi, source, 2, 0);
+        Arc::new(mature(SaParams {
+            id: SaId {
+                protocol: Protocol::IpComp,
+                ..esp.id
+            },
+            mode,
+            encryption: Some(AlgorithmKey::new("deflate", &[])),
+            authentication: None,
+            esn: false,
+            raw_cpi: true,
+            ..esp
+        }))
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc3173#section-3.3
+    //# a negotiated CPI names an SA together with the destination; a well-known one names just an algorithm
+    #[test]
+    fn a_cpi_finds_an_sa() {
+        let mut sad = Sad::new(1);
+        for association in [
+            compressing(0x1_1000, 1, Mode::Transport),
+            compressing(0x2_1000, 1, Mode::Tunnel),
+            compressing(0x2000, 1, Mode::Any),
+            compressing(0x3_1000, 3, Mode::Transport),
+        ] {
+            sad.insert(association).unwrap();
+        }
+        sad.insert(association(0x1000, 1, 2, 0)).unwrap();
+        let found = |sad: &Sad, cpi, source, mode| {
+            let sa = sad.compressed_sa(Cpi(cpi), host(source), host(2), mode);
+            sa.map(|sa| sa.id().spi.0)
+        };
+        let (transport, tunnel) = (Mode::Transport, Mode::Tunnel);
+        assert_eq!(found(&sad, 0x1000, 1, transport), Some(0x1_1000));
+        assert_eq!(found(&sad, 0x1000, 1, tunnel), Some(0x2_1000));
+        assert_eq!(found(&sad, 0x1000, 3, tunnel), Some(0x3_1000), "no better one");
+        assert_eq!(found(&sad, 0x1000, 4, tunnel), None);
+        assert_eq!(found(&sad, 0x1001, 1, transport), None);
+        assert_eq!(found(&sad, 2, 1, tunnel), Some(0x2000), "the newest of the pair");
+        assert_eq!(found(&sad, 3, 1, tunnel), None, "another algorithm");
+        let bare = |sad: &Sad, source| sad.bare_tunnel_sa(host(source), host(2)).map(|sa| sa.id().spi.0);
+        assert_eq!(
+            (bare(&sad, 1), bare(&sad, 3), bare(&sad, 4)),
+            (Some(0x2000), None, None)
+        );
+        sad.lookup(compressing(0x2000, 1, Mode::Any).id())
+            .unwrap()
+            .retire();
+        assert_eq!(bare(&sad, 1), Some(0x2_1000));
+        assert_eq!(found(&sad, 2, 1, transport), Some(0x1_1000));
+        sad.remove(compressing(0x1_1000, 1, transport).id()).unwrap();
+        assert_eq!(found(&sad, 0x1000, 1, transport), Some(0x2_1000));
+    }
+
+    /// CVE-2025-40215: state of IPComp's own that outlived its SA. Here, tables and handles alike.
+    #[test]
+    fn a_flush_leaves_nothing() {
+        let mut sad = Sad::new(1);
+        let all = [
+            compressing(0x1000, 1, Mode::Tunnel),
+            compressing(0x1001, 1, Mode::Any),
+            association(300, 1, 2, 7),
+        ];
+        for association in &all {
+            sad.insert(Arc::clone(association)).unwrap();
+        }
+        assert_eq!(sad.flush(Some(Protocol::IpComp)).len(), 2);
+        assert!(sad.by_cpi.is_empty() && sad.by_pair.len() == 2 && sad.len() == 1);
+        assert_eq!(sad.flush(None).len(), 1);
+        assert!(sad.by_pair.is_empty() && sad.by_age.is_empty() && sad.by_id.is_empty());
+        for association in &all {
+            assert_eq!(Arc::strong_count(association), 1);
+            assert!(!association.usable_inbound());
+        }
+        sad.insert(compressing(0x1000, 1, Mode::Tunnel)).unwrap();
+        sad.flush(None);
+        assert!(sad.by_cpi.is_empty());
     }
 
     #[test]

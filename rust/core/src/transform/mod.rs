@@ -171,6 +171,8 @@ pub struct Arrival {
     pub spi: Spi,
     /// The sequence number's low half, where the format has one.
     pub sequence_low: u32,
+    /// The protocol of what follows, where the header says it.
+    pub next_header: Option<u8>,
 }
 
 impl Arrival {
@@ -185,6 +187,7 @@ impl Arrival {
                 Ok(Self {
                     spi: esp.spi(),
                     sequence_low: esp.sequence_low(),
+                    next_header: None,
                 })
             }
             Protocol::Ah => {
@@ -192,6 +195,7 @@ impl Arrival {
                 Ok(Self {
                     spi: ah.spi(),
                     sequence_low: ah.sequence_low(),
+                    next_header: Some(ah.next_header()),
                 })
             }
             Protocol::IpComp => {
@@ -199,6 +203,7 @@ impl Arrival {
                 Ok(Self {
                     spi: Spi(u32::from(ipcomp.cpi().0)),
                     sequence_low: 0,
+                    next_header: Some(ipcomp.next_header()),
                 })
             }
         }

@@ -67,6 +67,15 @@ pub struct Repr {
 }
 
 impl Repr {
+    /// What a view says.
+    #[must_use]
+    pub const fn parse(packet: &Packet<'_>) -> Self {
+        Self {
+            next_header: packet.next_header(),
+            cpi: packet.cpi(),
+        }
+    }
+
     /// Writes the header into the first four bytes.
     ///
     /// # Errors
@@ -78,5 +87,90 @@ impl Repr {
         let [high, low] = self.cpi.0.to_be_bytes();
         *header = [self.next_header, 0, high, low];
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{captured, ip, protocol};
+    use proptest::prelude::*;
+
+    fn ipcomp_of(packet: &[u8]) -> &[u8] {
+        ip::Summary::parse(packet).unwrap().payload(packet)
+    }
+
+    const KERNELS: [(&[u8], u8, u16); 3] = [
+        (captured::IPV4_IPCOMP_TRANSPORT, protocol::UDP, 0x4005),
+        (captured::IPV4_IPCOMP_TUNNEL, protocol::IPV6, 0x403c),
+        (captured::IPV6_IPCOMP_BEHIND_OPTIONS, protocol::UDP, 0x4044),
+    ];
+
+    #[test]
+    fn deconstruct() {
+        for (bytes, next_header, cpi) in KERNELS {
+            let bytes = ipcomp_of(bytes);
+            let packet = Packet::new_checked(bytes).unwrap();
+            assert_eq!((packet.next_header(), packet.cpi()), (next_header, Cpi(cpi)));
+            assert_eq!(packet.payload(), &bytes[HEADER_BYTES..]);
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc3173#section-3.3
+    //# the flags field is reserved: zero when sent, ignored when received
+    #[test]
+    fn construct() {
+        for (bytes, next_header, cpi) in KERNELS {
+            let bytes = ipcomp_of(bytes);
+            let repr = Repr {
+                next_header,
+                cpi: Cpi(cpi),
+            };
+            let mut header = [0xaa; HEADER_BYTES + 1];
+            repr.emit(&mut header).unwrap();
+            assert_eq!(header[..HEADER_BYTES], bytes[..HEADER_BYTES]);
+            assert_eq!(header[HEADER_BYTES], 0xaa);
+            let mut flagged = bytes.to_vec();
+            flagged[1] = 0xff;
+            assert_eq!(Repr::parse(&Packet::new_checked(&flagged).unwrap()), repr);
+            assert_eq!(repr.emit(&mut header[..3]), Err(DropReason::NoBuffer));
+        }
+    }
+
+    /// CVE-2008-0177, OpenBSD 2.7 errata 024: the header at the end of the buffer, and nothing at all.
+    #[test]
+    fn check_len() {
+        for (bytes, _, _) in KERNELS {
+            let bytes = ipcomp_of(bytes);
+            for length in 0..HEADER_BYTES {
+                let refused = Packet::new_checked(&bytes[..length]).err();
+                assert_eq!(refused, Some(DropReason::InMalformed));
+            }
+            let packet = Packet::new_checked(&bytes[..HEADER_BYTES]).unwrap();
+            assert!(packet.payload().is_empty());
+        }
+    }
+
+    #[test]
+    fn cpi_zero_names_nothing() {
+        let refused = Packet::new_checked(&[protocol::UDP, 0, 0, 0, 1, 2]).err();
+        assert_eq!(refused, Some(DropReason::InNoSa));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(next_header: u8, cpi in 1..=u16::MAX) {
+            let repr = Repr { next_header, cpi: Cpi(cpi) };
+            let mut header = [0xaa; HEADER_BYTES];
+            repr.emit(&mut header).unwrap();
+            prop_assert_eq!(Repr::parse(&Packet::new_checked(&header).unwrap()), repr);
+        }
+
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
+            if let Ok(packet) = Packet::new_checked(&bytes) {
+                prop_assert_eq!(packet.payload(), &bytes[HEADER_BYTES..]);
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 /// One SA of a flow's chain, in the direction from side 0 to side 1.
 #[derive(Clone, Copy)]
 pub struct Layer {
+    pub protocol: Protocol,
     pub mode: Mode,
     pub ends: [IpAddr; 2],
     pub reqid: u32,
@@ -32,6 +33,10 @@ pub struct Flow {
 impl Flow {
     pub fn is_protected(&self) -> bool {
         !self.layers.is_empty()
+    }
+
+    pub fn compresses(&self) -> bool {
+        self.layers.iter().any(|layer| layer.protocol == Protocol::IpComp)
     }
 }
 
@@ -54,31 +59,36 @@ fn ends(pair: u8, flow: u8, v6: bool) -> [IpAddr; 2] {
 
 pub fn flows() -> Vec<Flow> {
     let mut flows = Vec::new();
-    let mut add = |name, inner_v6: bool, local: bool, layers: &[(Mode, u8, bool, bool)]| {
-        let flow = u8::try_from(flows.len()).unwrap();
-        // Every other flow ties its templates to its SAs, and so does one whose SAs have the same ends.
-        let tied = flow % 2 == 1 || name == "ESP over ESP";
-        let layers = layers
-            .iter()
-            .zip(0_u32..)
-            .map(|((mode, pair, v6, encap), index)| Layer {
-                mode: *mode,
-                ends: ends(*pair, flow, *v6),
-                reqid: if tied {
-                    100 + 10 * u32::from(flow) + index
-                } else {
-                    0
+    let mut add =
+        |name: &'static str, inner_v6: bool, local: bool, layers: &[(Mode, u8, bool, bool)]| {
+            let flow = u8::try_from(flows.len()).unwrap();
+            // Every other flow ties its templates to its SAs, and so does one whose SAs have the same ends.
+            let tied = flow % 2 == 1 || name == "ESP over ESP" || name.starts_with("compressed");
+            let protocols = match name {
+                name if name.starts_with("compressed") => [Protocol::IpComp, Protocol::Esp, Protocol::Ah],
+                _ => [Protocol::Esp; 3],
+            };
+            let layers = layers.iter().zip(protocols).zip(0_u32..).map(
+                |(((mode, pair, v6, encap), protocol), index)| Layer {
+                    protocol,
+                    mode: *mode,
+                    ends: ends(*pair, flow, *v6),
+                    reqid: if tied {
+                        100 + 10 * u32::from(flow) + index
+                    } else {
+                        0
+                    },
+                    encap: *encap,
                 },
-                encap: *encap,
+            );
+            let hosts = ends(u8::from(!local), flow, inner_v6);
+            flows.push(Flow {
+                name,
+                hosts,
+                local,
+                layers: layers.collect(),
             });
-        let hosts = ends(u8::from(!local), flow, inner_v6);
-        flows.push(Flow {
-            name,
-            hosts,
-            local,
-            layers: layers.collect(),
-        });
-    };
+        };
     use Mode::{Transport, Tunnel};
     add("transport v4", false, true, &[(Transport, 0, false, false)]);
     add("transport v6", true, true, &[(Transport, 0, true, false)]);
@@ -106,6 +116,28 @@ pub fn flows() -> Vec<Flow> {
         true,
         &[(Transport, 0, true, false), (Transport, 0, true, false)],
     );
+    add(
+        "compressed in ESP",
+        false,
+        true,
+        &[(Transport, 0, false, false), (Transport, 0, false, false)],
+    );
+    add(
+        "compressed tunnel in ESP",
+        true,
+        false,
+        &[(Tunnel, 0, false, false), (Transport, 0, false, false)],
+    );
+    add(
+        "compressed in ESP in AH",
+        true,
+        true,
+        &[
+            (Transport, 0, true, false),
+            (Transport, 0, true, false),
+            (Transport, 0, true, false),
+        ],
+    );
     add("in clear", false, true, &[]);
     flows
 }
@@ -131,7 +163,7 @@ pub fn policies(flow: &Flow, side: usize) -> Vec<PolicyParams> {
     let towards = |from: usize| {
         let to = 1 - from;
         let templates = flow.layers.iter().map(|layer| Template {
-            protocol: Protocol::Esp,
+            protocol: layer.protocol,
             mode: layer.mode,
             level: if layer.reqid == 0 {
                 Level::Require
@@ -198,9 +230,25 @@ const SUITES: [(Keyed, Option<Keyed>); 10] = [
     (("aes-ctr", 36), Some(("hmac-sha1-96", 20))),
 ];
 
+type Keys = (Option<AlgorithmKey>, Option<AlgorithmKey>);
+
+/// Fresh algorithms and keys that go with a protocol.
+fn keys(protocol: Protocol, rng: &mut Rng) -> Keys {
+    let (cipher, mac) = match protocol {
+        Protocol::Ah => (None, Some(("hmac-sha2-256-128", 32))),
+        Protocol::IpComp => (Some(("deflate", 0)), None),
+        Protocol::Esp => {
+            let (cipher, mac) = SUITES[rng.below(SUITES.len())];
+            (Some(cipher), mac)
+        }
+    };
+    let mut fresh = |(name, bytes): Keyed| AlgorithmKey::new(name, &rng.bytes(bytes));
+    (cipher.map(&mut fresh), mac.map(fresh))
+}
+
 /// An SA for one layer of a flow with a fresh suite, key, window and lifetime.
 pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
-    let ((cipher, key_bytes), mac) = SUITES[rng.below(SUITES.len())];
+    let (encryption, authentication) = keys(layer.protocol, rng);
     let packets = 200 + rng.below(1500) as u64;
     let hard = Limits {
         packets,
@@ -215,18 +263,18 @@ pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
     SaParams {
         id: SaId {
             spi: Spi(spi),
-            protocol: Protocol::Esp,
+            protocol: layer.protocol,
             destination: layer.ends[1 - from],
         },
         source: layer.ends[from],
         mode: if rng.chance(200) { Mode::Any } else { layer.mode },
         reqid: layer.reqid,
-        encryption: Some(AlgorithmKey::new(cipher, &rng.bytes(key_bytes))),
-        authentication: mac.map(|(name, bytes)| AlgorithmKey::new(name, &rng.bytes(bytes))),
+        encryption,
+        authentication,
         replay_window: [32, 64, 128, 1024, 4096][rng.below(5)],
-        esn: rng.chance(400),
+        esn: rng.chance(400) && layer.protocol != Protocol::IpComp,
         old: false,
-        raw_cpi: false,
+        raw_cpi: rng.chance(500),
         cycle_sequence: false,
         soft,
         hard,

@@ -5,7 +5,7 @@
 use super::*;
 
 /// As [`sa`], with AH.
-fn ah(spi: u32, source: &str, destination: &str, mode: Mode) -> SaParams {
+pub(super) fn ah(spi: u32, source: &str, destination: &str, mode: Mode) -> SaParams {
     let esp = sa(spi, source, destination, mode);
     SaParams {
         id: SaId {

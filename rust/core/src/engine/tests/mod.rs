@@ -7,6 +7,7 @@ mod control;
 mod encap;
 mod inbound;
 mod ipcomp;
+mod ipcomp_hostile;
 mod outbound;
 mod timers;
 mod verdict;
