@@ -79,11 +79,12 @@ impl Deflate {
             Compress::new_with_window_bits(Compression::new(LEVEL), false, WINDOW_BITS_OUT)
         });
         deflater.reset();
-        let output = room(&mut self.output, longest);
+        // Only with room to spare does it say that this was the end.
+        let output = room(&mut self.output, longest.saturating_add(1));
         match deflater.compress(data, output, FlushCompress::Finish) {
             Ok(Status::StreamEnd) => {
                 let bytes = usize::try_from(deflater.total_out()).ok()?;
-                self.output.get(..bytes)
+                self.output.get(..bytes).filter(|_| bytes <= longest)
             }
             // Out of room, which is the whole answer.
             Ok(Status::Ok | Status::BufError) | Err(_) => None,
@@ -158,7 +159,7 @@ mod tests {
     /// A stream as a peer makes it who may refer 2^`window_bits` bytes back.
     fn foreign(data: &[u8], level: u32, window_bits: u8) -> Vec<u8> {
         let mut deflater = Compress::new_with_window_bits(Compression::new(level), false, window_bits);
-        let mut stream = vec![0; data.len() + 1000];
+        let mut stream = vec![0; 2 * data.len() + 1000];
         let status = deflater.compress(data, &mut stream, FlushCompress::Finish);
         assert_eq!(status.unwrap(), Status::StreamEnd);
         stream.truncate(usize::try_from(deflater.total_out()).unwrap());
