@@ -66,11 +66,7 @@ def _read_ipcomp(cursor: Cursor, statement: AddSa) -> None:
     if cursor.peek() == "-R":
         cursor.at += 1
         statement.raw_cpi = True
-    if not cursor.form.strict_keys:
-        return
-    if word != "deflate":
-        raise Complaint(cursor.at - 1, f"{word} is not provided by sallet", "write -C deflate")
-    if statement.spi > _CPI_MAX and not statement.raw_cpi:
+    elif statement.spi > _CPI_MAX and cursor.form.strict_spi:
         raise Complaint(
             cursor.at - 1,
             f"SPI {statement.spi} does not fit the 16 bits of an IPComp CPI",

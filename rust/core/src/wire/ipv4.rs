@@ -275,7 +275,7 @@ pub(super) fn place_fragment(
     let total = u16::try_from(packet.len()).ok()?;
     let header = packet.get_mut(..header_bytes)?;
     let flags = u16_at(header, 6)? & DONT_FRAGMENT | if more { MORE_FRAGMENTS } else { 0 };
-    let field = flags | offset_bytes / 8;
+    let field = flags | (offset_bytes / 8);
     header.get_mut(2..4)?.copy_from_slice(&total.to_be_bytes());
     header.get_mut(6..8)?.copy_from_slice(&field.to_be_bytes());
     fill_checksum(header);

@@ -57,38 +57,42 @@ fn ends(pair: u8, flow: u8, v6: bool) -> [IpAddr; 2] {
     [address(2 * pair + 1, flow, v6), address(2 * pair + 2, flow, v6)]
 }
 
+/// The protocols of a flow's layers: ESP, unless its name says more.
+fn protocols(name: &str) -> [Protocol; 3] {
+    if name.starts_with("compressed") {
+        [Protocol::IpComp, Protocol::Esp, Protocol::Ah]
+    } else {
+        [Protocol::Esp; 3]
+    }
+}
+
 pub fn flows() -> Vec<Flow> {
     let mut flows = Vec::new();
-    let mut add =
-        |name: &'static str, inner_v6: bool, local: bool, layers: &[(Mode, u8, bool, bool)]| {
-            let flow = u8::try_from(flows.len()).unwrap();
-            // Every other flow ties its templates to its SAs, and so does one whose SAs have the same ends.
-            let tied = flow % 2 == 1 || name == "ESP over ESP" || name.starts_with("compressed");
-            let protocols = match name {
-                name if name.starts_with("compressed") => [Protocol::IpComp, Protocol::Esp, Protocol::Ah],
-                _ => [Protocol::Esp; 3],
-            };
-            let layers = layers.iter().zip(protocols).zip(0_u32..).map(
-                |(((mode, pair, v6, encap), protocol), index)| Layer {
-                    protocol,
-                    mode: *mode,
-                    ends: ends(*pair, flow, *v6),
-                    reqid: if tied {
-                        100 + 10 * u32::from(flow) + index
-                    } else {
-                        0
-                    },
-                    encap: *encap,
+    let mut add = |name: &'static str, inner_v6: bool, local: bool, layers: &[(Mode, u8, bool, bool)]| {
+        let flow = u8::try_from(flows.len()).unwrap();
+        // Every other flow ties its templates to its SAs, and so does one whose SAs have the same ends.
+        let tied = flow % 2 == 1 || name == "ESP over ESP" || name.starts_with("compressed");
+        let layers = layers.iter().zip(protocols(name)).zip(0_u32..).map(
+            |(((mode, pair, v6, encap), protocol), index)| Layer {
+                protocol,
+                mode: *mode,
+                ends: ends(*pair, flow, *v6),
+                reqid: if tied {
+                    100 + 10 * u32::from(flow) + index
+                } else {
+                    0
                 },
-            );
-            let hosts = ends(u8::from(!local), flow, inner_v6);
-            flows.push(Flow {
-                name,
-                hosts,
-                local,
-                layers: layers.collect(),
-            });
-        };
+                encap: *encap,
+            },
+        );
+        let hosts = ends(u8::from(!local), flow, inner_v6);
+        flows.push(Flow {
+            name,
+            hosts,
+            local,
+            layers: layers.collect(),
+        });
+    };
     use Mode::{Transport, Tunnel};
     add("transport v4", false, true, &[(Transport, 0, false, false)]);
     add("transport v6", true, true, &[(Transport, 0, true, false)]);

@@ -258,7 +258,13 @@ fn a_cpi_is_the_spis_or_the_algorithms() {
     for (params, shown) in [(&known, Cpi::DEFLATE), (&agreed, Cpi(0x1000)), (&raw(2), Cpi(2))] {
         let (sender, receiver) = (engine(), engine());
         let templates = [want(Protocol::IpComp, Mode::Transport, None)];
-        connect(&sender, &receiver, &[params.clone()], (A, B), &templates);
+        connect(
+            &sender,
+            &receiver,
+            std::slice::from_ref(params),
+            (A, B),
+            &templates,
+        );
         let wire = sealed(&sender, &text((A, B)));
         assert_eq!(cpi(&wire), shown);
         assert!(same(delivered(&receiver, &wire), &text((A, B))));
