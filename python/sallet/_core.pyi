@@ -88,7 +88,7 @@ class Algorithm:
     @property
     def kind(self, /) -> str:
         """
-        "aead", "cipher" or "auth".
+        "aead", "cipher", "auth" or "compression".
         """
     @property
     def legacy(self, /) -> bool:

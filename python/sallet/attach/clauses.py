@@ -6,9 +6,9 @@ Answers to: RFC 4301 sections 4.4.1.1 (selectors) and 5.2 (clear arrivals), `ips
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from sallet.attach.coverage import Range, is_whole_family, range_text
 
@@ -30,6 +30,8 @@ class TemplateLike(Protocol):
     def mode(self) -> str: ...
     @property
     def level(self) -> str: ...
+    @property
+    def endpoints(self) -> tuple[Any, Any] | None: ...
 
 
 class SelectorLike(Protocol):
@@ -83,28 +85,45 @@ class GuardConfig:
     udp_port: int | None = None
     """The port on which the datapath takes ESP-in-UDP."""
 
-    def insists(self, template: TemplateLike) -> bool:
+    def insists(self, template: TemplateLike, side: str) -> bool:
         """Say whether a packet may not do without this template's SA."""
+        if side == "In" and template.protocol == "ipcomp":
+            return False  # What did not shrink comes without IPComp header (RFC 3173 §2.2).
         if template.level != "default":
             return template.level != "use"
         mode = "tunnel" if template.mode == "tunnel" else "transport"
         return self.levels.get(f"{template.protocol}_{mode}_level", "use") == "require"
 
 
-def objects(policy: PolicyLike, config: GuardConfig) -> bool:
+def objects(policy: PolicyLike, config: GuardConfig, side: str) -> bool:
     """Say whether the entry keeps clear packets from passing."""
     if policy.action == "protect":
-        return any(config.insists(template) for template in policy.templates)
+        return any(config.insists(template, side) for template in policy.templates)
     return policy.action == "discard"
 
 
 def rules(policy: PolicyLike, config: GuardConfig, side: str) -> list[str]:
     """Write one entry as rules: several where its ports mean several things, none where nothing matches."""
     verdict = "accept"
-    if objects(policy, config):
+    if objects(policy, config, side):
         counter = f"{side}PolicyDiscard" if policy.action == "discard" else VIOLATIONS[side]
         verdict = f'counter name "{counter}" drop'
     return [f'{match} {verdict} comment "policy {policy.id}"' for match in _matches(policy.selector)]
+
+
+def bare_tunnels(policies: Iterable[PolicyLike]) -> list[str]:
+    """Let the engine fetch IP-in-IP between the ends of IPComp tunnels: it judges what is inside."""
+    ends = {
+        template.endpoints
+        for policy in policies
+        for template in policy.templates
+        if template.protocol == "ipcomp" and template.mode == "tunnel" and template.endpoints is not None
+    }
+    return [
+        f"{ip(source.version)} saddr {source} {ip(source.version)} daddr {destination} "
+        "meta l4proto { 4, 41 } goto owned"
+        for source, destination in sorted(ends, key=lambda pair: (pair[0].version, pair))
+    ]
 
 
 def reads_next_layer(selector: SelectorLike) -> bool:

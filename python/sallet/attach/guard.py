@@ -15,7 +15,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sallet.attach.clauses import VIOLATIONS, GuardConfig, PolicyLike, ip, objects, reads_next_layer, rules
+from sallet.attach.clauses import (
+    VIOLATIONS,
+    GuardConfig,
+    PolicyLike,
+    bare_tunnels,
+    ip,
+    objects,
+    reads_next_layer,
+    rules,
+)
 from sallet.attach.coverage import FAMILIES, Coverage
 
 MARK_MASK = 0x0C00_0000
@@ -78,20 +87,21 @@ def compile_guard(policies: Iterable[PolicyLike], config: GuardConfig) -> Guard:
     }
     sets = _reach(directions["judge_out"], config)
     for judge, entries in directions.items():
-        objecting = [policy for policy in entries if objects(policy, config)]
-        sets |= _coverages(judge, objecting)
-        sets |= _coverages(f"{judge}_rest", [p for p in entries[EXACT_ENTRIES_MAX:] if objects(p, config)])
+        side = JUDGES[judge]
+        sets |= _coverages(judge, [p for p in entries if objects(p, config, side)])
+        rest = [p for p in entries[EXACT_ENTRIES_MAX:] if objects(p, config, side)]
+        sets |= _coverages(f"{judge}_rest", rest)
     arriving = [*directions["judge_in"], *directions["judge_forward"]]
+    judges = {
+        judge: tuple(
+            rule for policy in entries[:EXACT_ENTRIES_MAX] for rule in rules(policy, config, JUDGES[judge])
+        )
+        for judge, entries in directions.items()
+    }
+    judges["judge_in"] = (*bare_tunnels(arriving), *judges["judge_in"])
     return Guard(
         hooks=_hooks(any(reads_next_layer(policy.selector) for policy in arriving), config),
-        judges={
-            judge: tuple(
-                rule
-                for policy in entries[:EXACT_ENTRIES_MAX]
-                for rule in rules(policy, config, JUDGES[judge])
-            )
-            for judge, entries in directions.items()
-        },
+        judges=judges,
         sets=sets,
         outbound_destinations=tuple(sets[f"reach_daddr{family}"] for family in FAMILIES),
         entries_by_address_only=sum(len(entries[EXACT_ENTRIES_MAX:]) for entries in directions.values()),

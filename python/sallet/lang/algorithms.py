@@ -1,6 +1,6 @@
 """Reads the algorithms and keys of `add`, and refuses a key whose length the algorithm does not take.
 
-No PF_KEY number and no cryptography may enter. Answers to setkey(8): -E, -A, -C, "quoted" and 0x keys.
+No PF_KEY number and no cryptography may enter. Answers to setkey(8): -E, -A, -C, -R, "quoted" and 0x keys.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sallet.pfkey.dialects import DIALECTS
 _KEYLESS: Final = frozenset({"null", "null-auth"})
 """Names that may stand without a key."""
 
+_CPI_MAX: Final = 0xFFFF
 _HEX_KEY: Final = re.compile(r"0[xX][0-9a-fA-F]+")
 
 
@@ -85,6 +86,12 @@ def _read_ipcomp(cursor: Cursor, statement: AddSa) -> None:
     if cursor.peek() == "-R":
         cursor.at += 1
         statement.raw_cpi = True
+    elif statement.spi > _CPI_MAX and cursor.form.strict_spi:
+        raise Complaint(
+            cursor.at - 1,
+            f"SPI {statement.spi} does not fit the 16 bits of an IPComp CPI",
+            "choose one up to 65535, or write -R: then its low half is the CPI",
+        )
 
 
 def _flag(cursor: Cursor, flag: str, why: str) -> None:

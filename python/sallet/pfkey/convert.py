@@ -57,6 +57,9 @@ _UNSERVED: Final = frozenset(
 )
 """Extensions whose meaning sallet cannot keep; accepting them in silence would be a lie."""
 
+_FLAGS_UNDERSTOOD: Final = SadbSaFlags.X_ESN | SadbSaFlags.X_CYCSEQ | SadbSaFlags.X_RAWCPI
+"""Flags that become words of their own; the others are kept as they are."""
+
 T = TypeVar("T", bound=Extension)
 
 
@@ -166,7 +169,7 @@ def sa_params(message: Message, dialect: Dialect, *, with_keys: bool = True) -> 
     source, destination = ends(message)
     mode, reqid = mode_and_reqid(message, dialect)
     found = protocol(message, dialect)
-    if sa.spi < dialect.spi_min:
+    if found != "ipcomp" and sa.spi < dialect.spi_min:
         raise Refusal("invalid-spi")
     if sa.flags & dialect.flags_refused:
         raise Refusal("out-of-range")
@@ -187,8 +190,9 @@ def sa_params(message: Message, dialect: Dialect, *, with_keys: bool = True) -> 
         soft=_limits(message, _E.LIFETIME_SOFT),
         hard=_limits(message, _E.LIFETIME_HARD),
         encap=_encap(message),
-        flags=flags & ~(SadbSaFlags.X_ESN | SadbSaFlags.X_CYCSEQ | SadbSaFlags.X_OLD),
+        flags=flags & ~_FLAGS_UNDERSTOOD,
         owner=message.pid,
+        raw_cpi=dialect.cpi_is_raw or bool(flags & SadbSaFlags.X_RAWCPI),
     )
 
 
@@ -202,11 +206,14 @@ def _key(message: Message, kind: SadbExtType) -> bytes:
 
 
 def _encryption(message: Message, sa: Sa, protocol: str, dialect: Dialect) -> tuple[str, bytes] | None:
-    if not sa.encrypt:
+    if not sa.encrypt and protocol != "ipcomp":
         if protocol == "esp":
             raise Refusal("unsupported-combination")
         return None
-    name = dialect.encrypt_name(sa.encrypt, sa.flags)
+    if protocol == "ipcomp":
+        name = dialect.compress.get(sa.encrypt)
+    else:
+        name = dialect.encrypt_name(sa.encrypt, sa.flags)
     if name is None:
         raise Refusal("unknown-algorithm")
     return name, _key(message, _E.KEY_ENCRYPT)

@@ -50,6 +50,8 @@ class Dialect:
     """Encryption algorithms in the order in which REGISTER lists them."""
     encrypt_variants: tuple[EncryptVariant, ...] = field(default=(), kw_only=True)
     """Encryption algorithms that share a number and differ by a flag."""
+    compress: Mapping[int, str]
+    """Registry names of IPComp's algorithms by number; REGISTER lists none of them."""
     extension_numbers: Mapping[Ext, int]
     """Every extension that the dialect knows, with its number on the wire."""
     last_message: int
@@ -90,6 +92,8 @@ class Dialect:
     """Flags that an association stores and shows."""
     flags_refused: int = 0
     """Flags that are answered with EINVAL; those in neither mask are ignored."""
+    cpi_is_raw: bool = False
+    """Whether IPComp always shows the low half of the SPI; X_RAWCPI asks for it otherwise."""
     any_mode: str = "transport"
     """What mode 0 of an association means."""
     default_level: str = "require"
@@ -105,7 +109,7 @@ class Dialect:
     empty_ipsec_is_none: bool = False
     """Whether an `ipsec` policy without requests is stored as `none`; it is refused otherwise."""
     spi_min: int = 0
-    """Lowest SPI that ADD accepts."""
+    """Lowest SPI that ADD accepts for ESP and AH."""
     source_must_match: bool = True
     """Whether GET and DELETE compare the source address, too."""
     update_ignores_keys: bool = False
@@ -160,6 +164,8 @@ class Dialect:
     """Registry names by authentication number."""
     encrypt_names: Mapping[int, str] = field(init=False)
     """Registry names by encryption number."""
+    compress_numbers: Mapping[str, int] = field(init=False)
+    """Compression numbers by registry name."""
     extension_kinds: Mapping[int, Ext] = field(init=False)
     """Extension kinds by number on the wire."""
     satype_numbers: Mapping[str, int] = field(init=False)
@@ -188,5 +194,6 @@ class Dialect:
         put("encrypt_numbers", variants | {row.name: row.number for row in self.encrypt})
         put("auth_names", {row.number: row.name for row in self.auth})
         put("encrypt_names", {row.number: row.name for row in self.encrypt})
+        put("compress_numbers", {name: number for number, name in self.compress.items()})
         put("extension_kinds", {number: kind for kind, number in self.extension_numbers.items()})
         put("satype_numbers", {protocol: number for number, protocol in self.satypes.items()})

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from sallet.pfkey.constants import ULPROTO_ANY
+from sallet.pfkey.constants import SadbCompression as Compression
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.constants import SadbSaFlags as Flag
@@ -30,6 +31,8 @@ _COMMON_EXTENSIONS: Final[dict[Ext, int]] = {
 _NAT_EXTENSIONS: Final[dict[Ext, int]] = {
     kind: int(kind) for kind in Ext if Ext.X_NAT_T_TYPE <= kind <= Ext.X_OAR_OR_SEC_CTX
 }
+_COMPRESS: Final = {int(Compression.DEFLATE): "deflate"}
+"""The one that is provided anywhere; its number is that of RFC 2407 §4.4.5 and of the well-known CPI."""
 _SATYPES: Final = {int(Satype.AH): "ah", int(Satype.ESP): "esp", int(Satype.X_IPCOMP): "ipcomp"}
 
 _LINUX_AUTH: Final = (
@@ -151,6 +154,7 @@ LINUX: Final = Dialect(
     name="linux",
     auth=_LINUX_AUTH,
     encrypt=_LINUX_ENCRYPT,
+    compress=_COMPRESS,
     extension_numbers={
         **_COMMON_EXTENSIONS,
         **_NAT_EXTENSIONS,
@@ -167,6 +171,7 @@ LINUX: Final = Dialect(
     unknown_extension_ignored=True,
     replay_max=32,
     flags_kept=Flag.X_NOECN | Flag.X_DECAP_DSCP | Flag.X_NOPMTUDISC,
+    cpi_is_raw=True,
     unknown_level="require",
     directions={1: "in", 2: "out", 3: "fwd"},
     empty_ipsec_is_none=True,
@@ -226,7 +231,8 @@ SALLET: Final = replace(
     extension_numbers={**LINUX.extension_numbers, Ext.X_SA_REPLAY: 64},
     unknown_extension_ignored=False,
     replay_max=255,
-    flags_kept=LINUX.flags_kept | Flag.X_OLD | Flag.X_CYCSEQ | Flag.X_ESN,
+    flags_kept=LINUX.flags_kept | Flag.X_OLD | Flag.X_CYCSEQ | Flag.X_ESN | Flag.X_RAWCPI,
+    cpi_is_raw=False,
     unknown_level=None,
     default_level="default",
     empty_ipsec_is_none=False,
@@ -274,6 +280,7 @@ KAME: Final = Dialect(
         EncryptVariant(2, Flag.X_DERIV, "des-deriv", old=False),
         EncryptVariant(2, Flag.X_IV4B, "des-iv32", old=True),
     ),
+    compress=_COMPRESS,
     extension_numbers={**_COMMON_EXTENSIONS, Ext.X_TAG: 25, Ext.X_SA3: 26, Ext.X_PACKET: 27},
     last_message=24,
     satypes=_SATYPES,

@@ -97,15 +97,18 @@ def _sa(view: _core.SaView, dialect: Dialect, state: str) -> Sa:
         flags |= SadbSaFlags.X_ESN & dialect.flags_kept
     if view.old:
         flags |= SadbSaFlags.X_OLD & dialect.flags_kept
+    if view.raw_cpi and view.protocol == "ipcomp":
+        flags |= SadbSaFlags.X_RAWCPI & dialect.flags_kept
     encryption, authentication = view.encryption, view.authentication
     if encryption:
         flags |= dialect.encrypt_flag(encryption[0])
+    numbers = dialect.compress_numbers if view.protocol == "ipcomp" else dialect.encrypt_numbers
     return Sa(
         view.spi,
         min(-(-view.replay_window // dialect.replay_unit), 255),
         STATES[state],
         dialect.auth_numbers.get(authentication[0], 0) if authentication else 0,
-        dialect.encrypt_numbers.get(encryption[0], 0) if encryption else 0,
+        numbers.get(encryption[0], 0) if encryption else 0,
         flags,
     )
 
@@ -281,7 +284,7 @@ def acquire(
 ) -> dict[SadbExtType, Extension]:
     """Ask for an association: its ends, the policy that asks, and what would do (RFC 2367 §3.1.6).
 
-    `proposed` tells the kind ("aead", "cipher" or "auth") of each algorithm that may be named, by its name.
+    `proposed` tells the kind ("aead", "cipher", "auth" or "compression") of each algorithm that may be named, by its name.
     """
     extensions: dict[SadbExtType, Extension] = {
         _E.ADDRESS_SRC: _host(event.source),
@@ -301,6 +304,8 @@ def acquire(
 def _combs(protocol: str, dialect: Dialect, proposed: Mapping[str, str]) -> tuple[Comb, ...]:
     names = frozenset(proposed)
     auths = _provided(dialect.auth, names)
+    if protocol == "ipcomp":
+        return tuple(_comb(None, AlgorithmRow(number, name, 0, 0, 0)) for number, name in dialect.compress.items())
     if protocol == "ah":
         return tuple(_comb(auth, None) for auth in auths)
     combs: list[Comb] = []

@@ -19,13 +19,14 @@ impl Algorithm {
         self.row.name
     }
 
-    /// "aead", "cipher" or "auth".
+    /// "aead", "cipher", "auth" or "compression".
     #[getter]
     fn kind(&self) -> &'static str {
         match self.row.kind {
             registry::Kind::Aead => "aead",
             registry::Kind::Cipher => "cipher",
             registry::Kind::Auth => "auth",
+            registry::Kind::Compression => "compression",
         }
     }
 

@@ -26,6 +26,9 @@ pub(crate) fn setting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Setting>
         "ah_offset_mask" => Setting::AhOffsetMask(value.extract()?),
         "ah_wide_padding" => Setting::AhWidePadding(value.extract()?),
         "allow_unprotected" => Setting::AllowUnprotected(value.extract()?),
+        "ipcomp_threshold" => Setting::IpCompThreshold(value.extract()?),
+        "ipcomp_threshold_counts_headers" => Setting::IpCompThresholdCountsHeaders(value.extract()?),
+        "ipcomp_back_off" => Setting::IpCompBackOff(value.extract()?),
         "prefer_old_sa" => Setting::PreferOldSa(value.extract()?),
         "df" => Setting::Df(df(&value.extract::<String>()?)?),
         "local" => Setting::Local(local(value)?),
@@ -74,6 +77,13 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'
     dict.set_item("ah_offset_mask", config.ah_rules.offset_mask)?;
     dict.set_item("ah_wide_padding", config.ah_rules.wide_padding)?;
     dict.set_item("allow_unprotected", config.allow_unprotected)?;
+    let compression = config.ipcomp_rules;
+    dict.set_item("ipcomp_threshold", compression.threshold_bytes)?;
+    dict.set_item(
+        "ipcomp_threshold_counts_headers",
+        compression.threshold_counts_headers,
+    )?;
+    dict.set_item("ipcomp_back_off", compression.back_off_packets)?;
     dict.set_item("prefer_old_sa", config.prefer_old_sa)?;
     dict.set_item("df", df_word(config.df))?;
     let local = config.local.as_ref();

@@ -95,7 +95,7 @@ impl SaParams {
     #[new]
     #[pyo3(signature = (*, spi, protocol, source, destination, mode="any", reqid=0, encryption=None,
         authentication=None, replay_window=0, esn=false, cycle_sequence=false, soft=None, hard=None,
-        encap=None, flags=0, owner=0, old=false, fresh_keys=false, unprotected=false))]
+        encap=None, flags=0, owner=0, old=false, fresh_keys=false, unprotected=false, raw_cpi=false))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of a Python constructor"
@@ -120,6 +120,7 @@ impl SaParams {
         old: bool,
         fresh_keys: bool,
         unprotected: bool,
+        raw_cpi: bool,
     ) -> PyResult<Self> {
         let (Address(source), Address(destination)) = (source, destination);
         if source.is_ipv4() != destination.is_ipv4() {
@@ -141,6 +142,7 @@ impl SaParams {
             replay_window,
             esn,
             old,
+            raw_cpi,
             cycle_sequence,
             soft: soft.unwrap_or_default().into(),
             hard: hard.unwrap_or_default().into(),

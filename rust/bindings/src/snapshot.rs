@@ -99,6 +99,12 @@ impl SaView {
         self.inner.params.cycle_sequence
     }
 
+    /// Whether IPComp shows the low half of the SPI as CPI, and not DEFLATE's well-known one.
+    #[getter]
+    fn raw_cpi(&self) -> bool {
+        self.inner.params.raw_cpi
+    }
+
     /// The soft lifetime.
     #[getter]
     fn soft(&self) -> Limits {
@@ -359,6 +365,13 @@ impl Stats {
             ("inbound_delivered", &self.inner.inbound_delivered),
             ("inbound_bypassed", &self.inner.inbound_bypassed),
             ("too_big_answers", &self.inner.too_big_answers),
+            ("ipcomp_compressed", &self.inner.ipcomp.compressed),
+            ("ipcomp_plain_small", &self.inner.ipcomp.plain_small),
+            ("ipcomp_plain_useless", &self.inner.ipcomp.plain_useless),
+            ("ipcomp_plain_backed_off", &self.inner.ipcomp.plain_backed_off),
+            ("ipcomp_plain_nested", &self.inner.ipcomp.plain_nested),
+            ("ipcomp_inflated", &self.inner.ipcomp.inflated),
+            ("ipcomp_bare", &self.inner.ipcomp.bare),
         ];
         named
             .into_iter()

@@ -75,6 +75,7 @@ fn engine(direction: Direction) -> Engine {
         replay_window: 64,
         esn: false,
         old: false,
+        raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),

@@ -12,7 +12,8 @@ pub const TAILROOM: usize = 320;
 
 /// One packet in a buffer of fixed capacity: `[headroom | packet | tailroom]`.
 ///
-/// Growing past either end is an error, never a reallocation: sizes are settled when the pool is made.
+/// Growing past either end is an error, never a reallocation: sizes are settled when the pool is made. Only
+/// [`PacketBuf::replace_back`] makes an exception.
 pub struct PacketBuf {
     bytes: Box<[u8]>,
     start: usize,
@@ -159,6 +160,25 @@ impl PacketBuf {
         self.as_mut_slice().copy_within(..at, count);
         self.pop_front(count)
     }
+
+    /// Puts `bytes` in the place of everything behind the first `at` bytes.
+    ///
+    /// What was inflated may be longer than any buffer that a device's packets fit into: then, and only then,
+    /// the packet moves to a new buffer.
+    ///
+    /// # Errors
+    /// `NoBuffer` if the packet is shorter than `at`.
+    pub fn replace_back(&mut self, at: usize, bytes: &[u8]) -> Result<(), DropReason> {
+        let front = self.as_slice().get(..at).ok_or(DropReason::NoBuffer)?;
+        if self.start + at + bytes.len() + TAILROOM > self.bytes.len() {
+            let mut longer = Self::with_capacity(at + bytes.len());
+            longer.extend_back(at)?.copy_from_slice(front);
+            *self = longer;
+        }
+        self.truncate(at);
+        self.extend_back(bytes.len())?.copy_from_slice(bytes);
+        Ok(())
+    }
 }
 
 impl core::fmt::Debug for PacketBuf {
@@ -182,6 +202,20 @@ mod tests {
         assert_eq!(buf.as_slice(), b"headgapbody");
         buf.remove_gap(4, 3).unwrap();
         assert_eq!(buf.as_slice(), b"headbody");
+    }
+
+    #[test]
+    fn the_back_is_replaced_in_place_or_in_a_longer_buffer() {
+        let mut buf = PacketBuf::from_packet(b"headbody");
+        buf.replace_back(4, b"foot").unwrap();
+        assert_eq!(buf.as_slice(), b"headfoot");
+        let room = buf.bytes.len();
+        buf.replace_back(4, b"fo").unwrap();
+        assert_eq!((buf.as_slice(), buf.bytes.len()), (&b"headfo"[..], room));
+        buf.replace_back(4, &[7; 5000]).unwrap();
+        assert_eq!((buf.len(), &buf.as_slice()[..5]), (5004, &b"head\x07"[..]));
+        assert!(buf.push_front(HEADROOM).is_ok() && buf.extend_back(TAILROOM).is_ok());
+        assert_eq!(buf.replace_back(9000, b""), Err(DropReason::NoBuffer));
     }
 
     #[test]

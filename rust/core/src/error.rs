@@ -176,6 +176,10 @@ drop_reasons! {
     AuthFailed,
     /// Inbound: after a good ICV, the padding or the inner packet makes no sense.
     BadPadding,
+    /// Inbound: what IPComp carries is no DEFLATE stream, or not the whole of one (RFC 2394).
+    BadCompression,
+    /// Inbound: what IPComp carries inflates to more than an IP packet can hold; it was stopped there.
+    InflatesTooFar,
     /// Inbound: the SA is larval, expired or dead.
     InExpired,
     /// Inbound: next header 59, a dummy packet, swallowed (RFC 4303 §2.6).

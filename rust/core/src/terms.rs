@@ -24,6 +24,26 @@ impl fmt::Display for Spi {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cpi(pub u16);
 
+impl Cpi {
+    /// DEFLATE's own, known everywhere without agreement (RFC 2394 §4).
+    pub const DEFLATE: Self = Self(2);
+    /// The last one that names an algorithm, and not an SA.
+    const LAST_WELL_KNOWN: u16 = 63;
+
+    /// The CPI that the low half of an SPI is.
+    #[must_use]
+    pub const fn of_low_half(spi: Spi) -> Self {
+        let [_, _, high, low] = spi.0.to_be_bytes();
+        Self(u16::from_be_bytes([high, low]))
+    }
+
+    /// Whether it names an algorithm (or, being 0, nothing), and not an SA.
+    #[must_use]
+    pub const fn is_well_known(self) -> bool {
+        self.0 <= Self::LAST_WELL_KNOWN
+    }
+}
+
 /// A full 64-bit sequence number; without ESN the high half is zero (RFC 4303 §2.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);

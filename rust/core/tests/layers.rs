@@ -38,6 +38,7 @@ const ONE_ROOM_ONLY: &[(&str, &str)] = &[
     ("ccm", "crypto"),
     ("cmac", "crypto"),
     ("des", "crypto"),
+    ("flate2", "crypto"),
     ("ghash", "crypto"),
     ("hmac", "crypto"),
     ("md5", "crypto"),

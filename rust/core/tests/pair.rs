@@ -74,7 +74,8 @@ fn no_packet_is_delivered_twice_or_changed_or_sent_in_clear() {
     say(&format!(
         "pair: {} seeds, {} packets sent, {} held back for want of an SA, {} on the wire, {} delivered once; \
          link: {} lost, {} doubled, {} corrupted, {} replayed; {} corrupt dropped ({} touched nothing protected), \
-         {} replays dropped, {} clear injections refused, {} rekeys, {} wire windows searched",
+         {} replays dropped, {} clear injections refused, {} rekeys, {} wire windows searched; {} compressed, {} \
+         in bare tunnels",
         seeds.len(),
         total.sent,
         total.held_back,
@@ -90,9 +91,11 @@ fn no_packet_is_delivered_twice_or_changed_or_sent_in_clear() {
         total.injected,
         total.rekeys,
         total.windows,
+        total.compressed,
+        total.bare,
     ));
     assert_eq!(total.sent, PACKETS * seeds.len() as u64);
     assert!(total.delivered > 0 && total.link.lost > 0 && total.link.duplicated > 0);
     assert!(total.corrupt_dropped > 0 && total.replays_dropped > 0 && total.injected > 0);
-    assert!(total.rekeys > 0);
+    assert!(total.rekeys > 0 && total.compressed > 0 && total.bare > 0);
 }

@@ -40,6 +40,7 @@ fn sa(spi: u32, source: u8, destination: u8) -> SaParams {
         replay_window: 4096,
         esn: false,
         old: false,
+        raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),

@@ -98,6 +98,7 @@ impl Datapath {
             queue_bytes: options.socket_queue_bytes,
         };
         let wire = wire_sockets::WireSockets::open(
+            &engine,
             options.raw,
             options.udp_port,
             &sockets,

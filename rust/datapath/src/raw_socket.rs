@@ -1,4 +1,4 @@
-//! Raw sockets: ESP, AH and IPComp packets come in, any complete IP packet goes out.
+//! Raw sockets: ESP, AH, IPComp and IPComp's bare tunnels come in, any complete IP packet goes out.
 //! UDP encapsulation and policy may not enter.
 //! Answers to: raw(7), ip(7), ipv6(7), RFC 3542 (ancillary data for IPv6), RFC 4291 §2.5.6.
 
@@ -8,17 +8,49 @@ use crate::error::StartError;
 use crate::pool::Pool;
 use crate::sys::{self, BATCH, Message, Received, SentControl};
 use sallet_core::buffer::PacketBuf;
-use sallet_core::engine::Batch;
+use sallet_core::engine::{Batch, Engine};
 use sallet_core::terms::Protocol as IpsecProtocol;
+use sallet_core::wire::protocol;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
-/// The three protocols whose packets the kernel would otherwise answer with "protocol unreachable".
-pub(crate) const PROTOCOLS: [IpsecProtocol; 3] =
-    [IpsecProtocol::Esp, IpsecProtocol::Ah, IpsecProtocol::IpComp];
+/// What a raw socket receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// One of the three protocols: the kernel would otherwise answer with "protocol unreachable".
+    Ipsec(IpsecProtocol),
+    /// IP of either version in IP. The kernel has it as well: only what an IPComp SA claims is taken.
+    Bare(u8),
+}
+
+impl Carried {
+    /// Everything that the datapath receives.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Ipsec(IpsecProtocol::Esp),
+        Self::Ipsec(IpsecProtocol::Ah),
+        Self::Ipsec(IpsecProtocol::IpComp),
+        Self::Bare(protocol::IPV4),
+        Self::Bare(protocol::IPV6),
+    ];
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Ipsec(protocol) => protocol.number(),
+            Self::Bare(number) => number,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ipsec(protocol) => protocol.name(),
+            Self::Bare(_) => "IP-in-IP",
+        }
+    }
+}
+
 const IPV6_HEADER: usize = 40;
 const RAW_ADVICE: &str = "CAP_NET_RAW and CAP_NET_ADMIN in this network namespace are needed";
 
@@ -100,7 +132,8 @@ pub(crate) fn ask_for_ipv6_header(socket: &Socket, device: &str) -> Result<(), S
 pub(crate) struct RawReceiver {
     socket: Socket,
     domain: Domain,
-    protocol: IpsecProtocol,
+    carried: Carried,
+    engine: Arc<Engine>,
     ready: bool,
     counters: Arc<Live>,
 }
@@ -112,17 +145,18 @@ impl RawReceiver {
     /// Says what is missing.
     pub(crate) fn open(
         domain: Domain,
-        protocol: IpsecProtocol,
+        carried: Carried,
+        engine: Arc<Engine>,
         options: &SocketOptions,
         counters: Arc<Live>,
     ) -> Result<Self, StartError> {
         let family = if domain == Domain::IPV6 { "IPv6" } else { "IPv4" };
-        let device = format!("raw socket for {} over {family}", protocol.name());
+        let device = format!("raw socket for {} over {family}", carried.name());
         let socket = options.open(
             &device,
             domain,
             Type::RAW,
-            i32::from(protocol.number()),
+            i32::from(carried.number()),
             RAW_ADVICE,
         )?;
         if domain == Domain::IPV6 {
@@ -131,7 +165,8 @@ impl RawReceiver {
         Ok(Self {
             socket,
             domain,
-            protocol,
+            carried,
+            engine,
             ready: true,
             counters,
         })
@@ -161,9 +196,13 @@ impl RawReceiver {
                 continue;
             }
             if self.domain == Domain::IPV6
-                && rebuild_ipv6(&mut buffer, self.protocol.number(), beside, &[]).is_none()
+                && rebuild_ipv6(&mut buffer, self.carried.number(), beside, &[]).is_none()
             {
                 add(&self.counters.receive_no_header, 1);
+                pool.give(buffer);
+                continue;
+            }
+            if matches!(self.carried, Carried::Bare(_)) && !self.engine.claims_bare(buffer.as_slice()) {
                 pool.give(buffer);
                 continue;
             }
@@ -393,6 +432,7 @@ pub(crate) fn has_link_scope(packet: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sallet_core::buffer::HEADROOM;
     use std::net::Ipv6Addr;
 
     fn beside(extensions: &[(i32, &[u8])]) -> Received {
@@ -449,7 +489,7 @@ mod tests {
         assert!(rebuild(&no_destination).is_none());
         assert!(rebuild(&beside(&[(libc::IPV6_RTHDR, &[0; 7])])).is_none());
         assert!(
-            rebuild(&beside(&[(libc::IPV6_RTHDR, &[0; 512])])).is_none(),
+            rebuild(&beside(&[(libc::IPV6_RTHDR, &[0; HEADROOM + 8])])).is_none(),
             "more than the headroom"
         );
     }

@@ -7,10 +7,10 @@ use crate::error::StartError;
 use crate::pool::Pool;
 use crate::port::WirePort;
 use crate::raw_socket::{
-    PROTOCOLS, RawReceiver, RawSender, Scratch, SocketOptions, has_link_scope, has_no_ipv6,
+    Carried, RawReceiver, RawSender, Scratch, SocketOptions, has_link_scope, has_no_ipv6,
 };
 use crate::udp_encap::UdpEncap;
-use sallet_core::engine::{Batch, Route, Transmit};
+use sallet_core::engine::{Batch, Engine, Route, Transmit};
 use sallet_core::time::Instant;
 use sallet_core::wire::{ip, udp};
 use socket2::Domain;
@@ -42,18 +42,20 @@ impl WireSockets {
     /// # Errors
     /// Names the socket that failed and what is missing.
     pub(crate) fn open(
+        engine: &Arc<Engine>,
         raw: bool,
         udp_port: Option<u16>,
         options: &SocketOptions,
         counters: &Arc<Live>,
         now: Instant,
     ) -> Result<Self, StartError> {
-        let mut receivers = Vec::with_capacity(2 * PROTOCOLS.len());
+        let mut receivers = Vec::with_capacity(2 * Carried::ALL.len());
         let mut sender = None;
         if raw {
             for domain in [Domain::IPV4, Domain::IPV6] {
-                for protocol in PROTOCOLS {
-                    match RawReceiver::open(domain, protocol, options, Arc::clone(counters)) {
+                for carried in Carried::ALL {
+                    let (engine, counters) = (Arc::clone(engine), Arc::clone(counters));
+                    match RawReceiver::open(domain, carried, engine, options, counters) {
                         Ok(receiver) => receivers.push(receiver),
                         Err(error) if domain == Domain::IPV6 && has_no_ipv6(&error) => {}
                         Err(error) => return Err(error),

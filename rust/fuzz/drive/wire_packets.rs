@@ -9,7 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sallet_core::wire::ip::Summary;
-use sallet_core::wire::{ah, checksum, esp, icmp, ip, ipv4, ipv6, transport, udp, udp_encap};
+use sallet_core::wire::{ah, checksum, esp, icmp, ip, ipcomp, ipv4, ipv6, transport, udp, udp_encap};
 
 /// Puts `data` through every view and every Repr.
 pub(crate) fn run(data: &[u8]) {
@@ -46,6 +46,14 @@ fn inner(bytes: &[u8]) {
         esp::emit_header(&mut header, packet.spi(), packet.sequence_low()).expect("room for a header");
         assert_eq!(bytes[..esp::HEADER_BYTES], header);
         assert_eq!(packet.payload(), &bytes[esp::HEADER_BYTES..]);
+    }
+    if let Ok(packet) = ipcomp::Packet::new_checked(bytes) {
+        let mut header = [0xaa; ipcomp::HEADER_BYTES];
+        let repr = ipcomp::Repr::parse(&packet);
+        repr.emit(&mut header).expect("room for a header");
+        let again = ipcomp::Packet::new_checked(&header).expect("what was written can be read");
+        assert_eq!(ipcomp::Repr::parse(&again), repr);
+        assert_eq!(packet.payload(), &bytes[ipcomp::HEADER_BYTES..]);
     }
     if let Some(datagram) = udp::Packet::new_checked(bytes) {
         let _ = udp_encap::classify(datagram.payload());

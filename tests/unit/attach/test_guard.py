@@ -5,6 +5,7 @@ Answers to: sallet.attach.guard; tests/interop/test_guard_agrees.py.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -50,12 +51,38 @@ def test_entries_stand_in_spd_order() -> None:
         ([Template(level="unique")], {}, "drop"),
         ([Template(level="use"), Template(level="require")], {}, "drop"),
         ([Template(protocol="ipcomp", level="default")], {"esp_transport_level": "require"}, "accept"),
+        ([Template(protocol="ipcomp", level="require")], {}, "accept"),
+        ([Template(protocol="ipcomp"), Template()], {}, "drop"),
     ],
 )
 def test_levels(templates: list[Template], levels: dict[str, str], verdict: str) -> None:
     policy = entry("in", "10.0.0.1/32", "10.0.0.2/32", templates=templates)
     (rule,) = judged([policy], with_config(levels=levels))
     assert verdict in rule.split()
+
+
+def test_on_the_way_out_ipcomp_can_be_insisted_on() -> None:
+    policy = entry("out", "10.0.0.1/32", "10.0.0.2/32", templates=[Template(protocol="ipcomp")])
+    (rule,) = judged([policy], name="judge_out")
+    assert "OutNotProtected" in rule
+
+
+@pytest.mark.parametrize("direction", ["in", "fwd"])
+def test_the_engine_fetches_what_an_ipcomp_tunnel_left_as_it_was(direction: str) -> None:
+    """Whatever the entries say of clear packets: these are not clear ones, and they come first."""
+    ends = [tuple(map(ip_address, pair)) for pair in (("192.0.2.1", "192.0.2.2"), ("fd00::1", "fd00::2"))]
+    tunnels = [Template("ipcomp", "tunnel", endpoints=(pair[0], pair[1])) for pair in ends]
+    policies = [
+        entry(direction, "10.1.0.0/16", "10.2.0.0/16", templates=[template])
+        for template in [*tunnels, tunnels[0]]
+    ]
+    other = [Template("esp", "tunnel", endpoints=(ends[0][1], ends[0][0])), Template("ipcomp")]
+    policies.append(entry(direction, "10.3.0.0/16", "10.4.0.0/16", templates=other))
+    assert judged(policies)[:2] == [
+        "ip saddr 192.0.2.1 ip daddr 192.0.2.2 meta l4proto { 4, 41 } goto owned",
+        "ip6 saddr fd00::1 ip6 daddr fd00::2 meta l4proto { 4, 41 } goto owned",
+    ]
+    assert not any("goto owned" in rule for rule in judged(policies)[2:])
 
 
 def test_without_policies_everything_is_let_go() -> None:

@@ -290,6 +290,15 @@ def test_ipcomp_carries_its_compression_where_the_cipher_stands() -> None:
     assert message.get(E.SA) == Sa(4096, encrypt=2, flags=SadbSaFlags.X_RAWCPI | SadbSaFlags.X_CYCSEQ)
 
 
+def test_ipcomp_needs_a_cpi() -> None:
+    assert "-R" in complaint("add 192.0.2.1 192.0.2.2 ipcomp 0x10000 -C deflate;").next_step
+    assert only("add 192.0.2.1 192.0.2.2 ipcomp 0x10000 -C deflate -R;").get(E.SA) == Sa(
+        0x10000, encrypt=2, flags=SadbSaFlags.X_RAWCPI
+    )
+    # The classic forms leave it to the daemon.
+    assert only("add 192.0.2.1 192.0.2.2 ipcomp 0x10000 -C deflate;", "kame").satype == SadbSatype.X_IPCOMP
+
+
 def test_get_delete_and_deleteall_name_associations() -> None:
     get, delete, delete_all = messages(
         "get 192.0.2.1 192.0.2.2 esp 0x9999; delete 192.0.2.1 192.0.2.2 ah 9; deleteall ::1 ::2 ipcomp;"

@@ -1,12 +1,13 @@
-//! Algorithms: the only room that names a cryptography crate.
+//! Algorithms: the only room that names a cryptography crate, or DEFLATE's.
 //! Packets, SAs and PF_KEY numbers may not enter; whole ESP packets are the transform's.
-//! Answers to: RFC 8221 (what ESP asks for), ARCHITECTURE.md D8 (one registry, no primitive of our own).
+//! Answers to: RFC 8221 (what ESP asks for), RFC 2394, ARCHITECTURE.md D8 (one registry, no primitive of our own).
 
 pub mod aead;
 pub mod auth;
 mod block;
 mod ccm;
 pub mod cipher;
+pub mod compress;
 mod gcm;
 pub mod iv;
 mod mac;

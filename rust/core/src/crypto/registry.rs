@@ -1,6 +1,6 @@
 //! The one table of algorithms: a new one is a row here, and a vector.
 //! No PF_KEY number, no dialect's spelling and no packet may enter.
-//! Answers to: RFC 8221 sections 5 and 6; each row names the RFC that defines it.
+//! Answers to: RFC 8221 sections 5 to 7; each row names the RFC that defines it.
 
 use super::{aead, auth, cipher};
 
@@ -13,6 +13,8 @@ pub enum Kind {
     Cipher,
     /// Integrity only.
     Auth,
+    /// Neither: it makes packets shorter.
+    Compression,
 }
 
 impl Kind {
@@ -23,6 +25,7 @@ impl Kind {
             Self::Aead => "aead",
             Self::Cipher => "cipher",
             Self::Auth => "auth",
+            Self::Compression => "compression",
         }
     }
 }
@@ -50,6 +53,8 @@ pub(super) enum Make {
     Cipher(fn(&[u8]) -> Option<cipher::CipherKey>),
     /// Key in, context out.
     Auth(fn(&[u8]) -> Option<auth::AuthKey>),
+    /// There is no key: `compress` has the code.
+    Compression,
 }
 
 /// One row: all that the rest of the program may know about an algorithm.
@@ -301,6 +306,22 @@ pub const ALGORITHMS: &[Algorithm] = &[
     .legacy(),
     mac("keyed-md5", &[128], 12, "RFC 1828", "md-5", auth::keyed_md5).legacy(),
     mac("null-auth", ANY_OR_NONE, 0, "RFC 2410", NOTHING, auth::null).legacy(),
+    Algorithm {
+        name: "deflate",
+        kind: Kind::Compression,
+        key_bits: &[0],
+        salt_bits: 0,
+        iv_bytes: 0,
+        iv: IvSource::None,
+        block_bytes: 1,
+        icv_bytes: 0,
+        legacy: false,
+        byte_limit: None,
+        manual_keys: true,
+        backend: "flate2 (zlib-rs)",
+        defined_in: "RFC 2394",
+        make: Make::Compression,
+    },
 ];
 
 const CUT: &str = "aws-lc-rs; opening by ghash, since aws-lc-rs wants whole tags";
@@ -449,9 +470,10 @@ mod tests {
                 Make::Aead(_) => Kind::Aead,
                 Make::Cipher(_) => Kind::Cipher,
                 Make::Auth(_) => Kind::Auth,
+                Make::Compression => Kind::Compression,
             };
             assert_eq!(row.kind, kind, "{}", row.name);
-            let no_icv = row.kind == Kind::Cipher || row.name == "null-auth";
+            let no_icv = matches!(row.kind, Kind::Cipher | Kind::Compression) || row.name == "null-auth";
             assert_eq!(row.icv_bytes == 0, no_icv, "{}", row.name);
             let travels = matches!(row.iv, IvSource::Counter | IvSource::Random);
             assert_eq!(row.iv_bytes > 0, travels, "{}", row.name);
@@ -475,6 +497,7 @@ mod tests {
                         Make::Aead(make) => make(&key).is_some(),
                         Make::Cipher(make) => make(&key).is_some(),
                         Make::Auth(make) => make(&key).is_some(),
+                        Make::Compression => key.is_empty(),
                     };
                     assert!(made, "{} {bytes}", row.name);
                 }

@@ -107,7 +107,7 @@ impl Suite {
                     authentication: auth_row,
                 })
             }
-            Make::Auth(_) => Err(Error::UnknownAlgorithm {
+            Make::Auth(_) | Make::Compression => Err(Error::UnknownAlgorithm {
                 name: encryption.name.clone(),
             }),
         }
@@ -261,7 +261,7 @@ fn auth_key(asked: &AlgorithmKey) -> Result<(&'static Algorithm, AuthKey), Error
     let row = row_for(asked)?;
     match row.make {
         Make::Auth(make) => Ok((row, keyed(make, row, &asked.key)?)),
-        Make::Aead(_) | Make::Cipher(_) => Err(Error::UnknownAlgorithm {
+        Make::Aead(_) | Make::Cipher(_) | Make::Compression => Err(Error::UnknownAlgorithm {
             name: asked.name.clone(),
         }),
     }

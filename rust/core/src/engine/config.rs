@@ -5,8 +5,8 @@
 use crate::error::Error;
 use crate::selector::AddressRange;
 use crate::terms::{Level, Mode, Protocol, Spi, Template};
-use crate::transform::AhRules;
 use crate::transform::tunnel::DfPolicy;
+use crate::transform::{AhRules, IpCompRules};
 use std::net::IpAddr;
 
 /// What happens to a packet that no SPD entry matches.
@@ -53,6 +53,8 @@ pub struct Config {
     pub ah_rules: AhRules,
     /// Whether SAs without encryption and without integrity may be added, as some of the manuals' systems do.
     pub allow_unprotected: bool,
+    /// Which payloads IPComp tries to compress.
+    pub ipcomp_rules: IpCompRules,
     /// Prefer the oldest of several outbound SAs that would do; else the newest.
     pub prefer_old_sa: bool,
     /// The Don't Fragment bit of outer IPv4 headers.
@@ -91,6 +93,7 @@ impl Default for Config {
             ah_tunnel_level: DefaultLevel::Use,
             ah_rules: AhRules::default(),
             allow_unprotected: false,
+            ipcomp_rules: IpCompRules::default(),
             prefer_old_sa: false,
             df: DfPolicy::Copy,
             local: None,
@@ -129,6 +132,12 @@ pub enum Setting {
     AhWidePadding(bool),
     /// [`Config::allow_unprotected`].
     AllowUnprotected(bool),
+    /// `threshold_bytes` of [`Config::ipcomp_rules`].
+    IpCompThreshold(u16),
+    /// `threshold_counts_headers` of [`Config::ipcomp_rules`].
+    IpCompThresholdCountsHeaders(bool),
+    /// `back_off_packets` of [`Config::ipcomp_rules`].
+    IpCompBackOff(u16),
     /// [`Config::prefer_old_sa`].
     PreferOldSa(bool),
     /// [`Config::df`].
@@ -177,6 +186,11 @@ impl Config {
             Setting::AhOffsetMask(value) => self.ah_rules.offset_mask = value,
             Setting::AhWidePadding(value) => self.ah_rules.wide_padding = value,
             Setting::AllowUnprotected(value) => self.allow_unprotected = value,
+            Setting::IpCompThreshold(value) => self.ipcomp_rules.threshold_bytes = value,
+            Setting::IpCompThresholdCountsHeaders(value) => {
+                self.ipcomp_rules.threshold_counts_headers = value
+            }
+            Setting::IpCompBackOff(value) => self.ipcomp_rules.back_off_packets = value,
             Setting::PreferOldSa(value) => self.prefer_old_sa = value,
             Setting::Df(value) => self.df = value,
             Setting::Local(value) => {

@@ -39,7 +39,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Exists` if SPI, protocol and destination are taken; what the algorithms, the window and the addresses
-    /// are refused for; `UnknownAlgorithm` for a protocol that has no transform.
+    /// are refused for.
     pub fn sad_add(&self, params: SaParams, now: Instant) -> Result<SaView, Error> {
         let association = Arc::new(self.associate(params, now)?);
         self.sad.write().insert(Arc::clone(&association))?;
@@ -230,11 +230,6 @@ impl Engine {
 
     fn associate(&self, mut params: SaParams, now: Instant) -> Result<Association, Error> {
         params.permits.unprotected |= self.config.load().allow_unprotected;
-        if params.id.protocol == Protocol::IpComp {
-            return Err(Error::UnknownAlgorithm {
-                name: params.id.protocol.name().to_owned(),
-            });
-        }
         Association::new(params, now, self.wall(now), Arc::clone(&self.lease))
     }
 
@@ -272,6 +267,7 @@ fn larval_params(request: &SpiRequest, spi: Spi, larval_secs: u64) -> SaParams {
         replay_window: 0,
         esn: false,
         old: false,
+        raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits {

@@ -1,6 +1,6 @@
 //! Inbound: SAs undone from the outside in, then the check against policy; cleartext is judged too.
 //! No byte offset and no key may enter: `wire` and `transform` know them.
-//! Answers to: RFC 4301 section 5.2, RFC 4302 and 4303 section 3.4, RFC 3948 section 3; ARCHITECTURE.md D.
+//! Answers to: RFC 4301 section 5.2, RFC 4302 and 4303 section 3.4, RFC 3948 section 3, RFC 3173 section 2; ARCHITECTURE.md D.
 
 use super::Engine;
 use super::batch::{Batch, Output};
@@ -13,7 +13,7 @@ use crate::buffer::PacketBuf;
 use crate::error::DropReason;
 use crate::sa::Association;
 use crate::spd::Action;
-use crate::terms::{Direction, Mode, PolicyId, Protocol};
+use crate::terms::{Cpi, Direction, Mode, PolicyId, Protocol};
 use crate::time::Instant;
 use crate::transform::{Arrival, tunnel};
 use crate::wire::ip::{self, Summary};
@@ -45,6 +45,22 @@ impl Engine {
         }
         pass.finish();
     }
+
+    /// Whether a packet is the bare tunnel of an IPComp SA here, which left it as it was; nothing is changed.
+    ///
+    /// IP-in-IP may be meant for others on the same host: only what this claims is to be given to the engine.
+    #[must_use]
+    pub fn claims_bare(&self, packet: &[u8]) -> bool {
+        Summary::parse(packet).is_some_and(|summary| {
+            is_whole_packet(summary.next_layer)
+                && self.config.load().is_local(&summary.destination)
+                && self
+                    .sad
+                    .read()
+                    .bare_tunnel_sa(summary.source, summary.destination)
+                    .is_some()
+        })
+    }
 }
 
 impl Pass<'_> {
@@ -56,6 +72,7 @@ impl Pass<'_> {
             bytes,
         });
         self.worker.path.clear();
+        self.worker.compressed = false;
         match self.inbound_steps(&mut packet) {
             Ok(()) => {
                 let bytes = packet.len();
@@ -81,14 +98,18 @@ impl Pass<'_> {
             };
             let summary = Summary::parse(packet.as_slice()).ok_or(malformed)?;
             packet.truncate(summary.total_bytes);
-            let Some((association, found, arrival)) = self.association_for(packet.as_slice(), &summary)?
-            else {
-                return self.check_policy(packet.as_slice(), &summary);
-            };
-            if self.worker.path.len() == NESTING_LIMIT {
-                return Err(DropReason::InTooDeep);
+            let too_deep = self.worker.path.len() == NESTING_LIMIT;
+            match self.association_for(packet.as_slice(), &summary)? {
+                Some(_) if too_deep => return Err(DropReason::InTooDeep),
+                Some((association, found, arrival)) => {
+                    self.open(packet, &association, found, arrival, &summary)?;
+                }
+                None => match self.bare_tunnel(&summary)? {
+                    Some(_) if too_deep => return Err(DropReason::InTooDeep),
+                    Some(association) => self.open_bare(packet, &association, &summary)?,
+                    None => return self.check_policy(packet.as_slice(), &summary),
+                },
             }
-            self.open(packet, &association, found, arrival, &summary)?;
         }
     }
 
@@ -113,10 +134,20 @@ impl Pass<'_> {
             return Err(DropReason::InFragment);
         }
         let arrival = Arrival::read(found.protocol, &packet[found.at..found.end])?;
-        let association = self
-            .sad
-            .inbound_sa(arrival.spi, summary.destination, found.protocol)
-            .ok_or(DropReason::InNoSa)?;
+        let association = match found.protocol {
+            Protocol::IpComp => {
+                let cpi = Cpi::of_low_half(arrival.spi);
+                let in_tunnel = arrival.next_header.is_some_and(is_whole_packet);
+                let mode = if in_tunnel { Mode::Tunnel } else { Mode::Transport };
+                self.sad
+                    .compressed_sa(cpi, summary.source, summary.destination, mode)
+            }
+            Protocol::Esp | Protocol::Ah => {
+                self.sad
+                    .inbound_sa(arrival.spi, summary.destination, found.protocol)
+            }
+        }
+        .ok_or(DropReason::InNoSa)?;
         let fits = match association.params().encap {
             // The peer's port may change behind a NAT, ours may not.
             Some(encap) => found.port == Some(encap.destination_port),
@@ -127,6 +158,19 @@ impl Pass<'_> {
         } else {
             Err(DropReason::InEncapMismatch)
         }
+    }
+
+    /// Finds the IPComp SA whose tunnel an IP-in-IP packet came through without being compressed; `None` if it
+    /// is a tunnel of somebody else's.
+    fn bare_tunnel(&self, summary: &Summary) -> Result<Option<Arc<Association>>, DropReason> {
+        if !is_whole_packet(summary.next_layer) || !self.config.is_local(&summary.destination) {
+            return Ok(None);
+        }
+        let association = self.sad.bare_tunnel_sa(summary.source, summary.destination);
+        if association.is_some() && summary.fragment.is_some() {
+            return Err(DropReason::InFragment);
+        }
+        Ok(association)
     }
 
     fn find(&self, packet: &[u8], summary: &Summary) -> Result<Option<Found>, DropReason> {
@@ -182,6 +226,14 @@ impl Pass<'_> {
         }
         let transform = association.transform().ok_or(DropReason::InExpired)?;
         let (id, before_bytes, mut at) = (params.id, packet.len(), found.at);
+        if id.protocol == Protocol::IpComp {
+            //= https://www.rfc-editor.org/rfc/rfc3173#section-2
+            //# a datagram is compressed once: what comes out of an IPComp header is not another one
+            if self.worker.compressed {
+                return Err(DropReason::InTooDeep);
+            }
+            self.worker.compressed = true;
+        }
         packet.truncate(found.end);
         //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.3
         //# the duplicate test comes first, then the ICV, and only then does the window move
@@ -190,11 +242,15 @@ impl Pass<'_> {
             at -= udp_encap::HEADER_BYTES;
             packet.remove_gap(at, udp_encap::HEADER_BYTES)?;
         }
-        let next_header = transform.open(at, sequence, self.config.ah_rules, packet)?;
+        let (rules, tools) = (self.config.ah_rules, &mut self.worker.tools);
+        let next_header = transform.open(at, sequence, rules, tools, packet)?;
         association.mark(sequence)?;
         let (payload_bytes, after_bytes) = (packet.len() - at, packet.len());
         self.account(association, payload_bytes);
         self.stats.inbound_opened.add(payload_bytes);
+        if id.protocol == Protocol::IpComp {
+            self.stats.ipcomp.inflated.add(payload_bytes);
+        }
         self.out.step(|| Step::Opened {
             id,
             sequence,
@@ -208,17 +264,7 @@ impl Pass<'_> {
         }
         let mode = observed_mode(params.mode, next_header).ok_or(DropReason::BadPadding)?;
         if mode == Mode::Tunnel {
-            tunnel::pop_outer(packet, at, summary.traffic_class)?;
-            let told = if next_header == protocol::IPV4 { 4 } else { 6 };
-            if ip::version(packet.as_slice()) != Some(told) {
-                return Err(DropReason::BadPadding);
-            }
-            let (source, destination, bytes) = (summary.source, summary.destination, packet.len());
-            self.out.step(|| Step::OuterPopped {
-                source,
-                destination,
-                bytes,
-            });
+            self.pop_outer(packet, at, next_header, summary)?;
         } else {
             ip::replace_payload(packet.as_mut_slice(), at, next_header)
                 .map_err(|_| DropReason::BadPadding)?;
@@ -228,15 +274,56 @@ impl Pass<'_> {
                 return Err(DropReason::InPolicyViolation);
             }
         }
-        let (source, destination) = (params.source, id.destination);
-        let hop = Hop {
-            protocol: id.protocol,
-            mode,
-            reqid: params.reqid,
+        // Behind an SA of either mode, a tunnel's inner packet and a bare one look the same.
+        let maybe_bare = params.mode == Mode::Any
+            && mode == Mode::Tunnel
+            && self
+                .sad
+                .bare_tunnel_sa(summary.source, summary.destination)
+                .is_some();
+        self.worker.path.push(Hop {
+            maybe_bare,
+            ..Hop::of(params, mode)
+        });
+        Ok(())
+    }
+
+    /// Takes the outer header off a packet that an IPComp tunnel sent as it was.
+    //= https://www.rfc-editor.org/rfc/rfc3173#section-2.2
+    //# a receiver takes the packets that were not worth compressing
+    fn open_bare(
+        &mut self,
+        packet: &mut PacketBuf,
+        association: &Arc<Association>,
+        summary: &Summary,
+    ) -> Result<(), DropReason> {
+        let payload_bytes = packet.len() - summary.payload_at;
+        self.tick(association);
+        self.account(association, payload_bytes);
+        self.stats.ipcomp.bare.add(payload_bytes);
+        self.pop_outer(packet, summary.payload_at, summary.next_layer, summary)?;
+        self.worker.path.push(Hop::of(association.params(), Mode::Tunnel));
+        Ok(())
+    }
+
+    fn pop_outer(
+        &mut self,
+        packet: &mut PacketBuf,
+        at: usize,
+        next_header: u8,
+        outer: &Summary,
+    ) -> Result<(), DropReason> {
+        tunnel::pop_outer(packet, at, outer.traffic_class)?;
+        let told = if next_header == protocol::IPV4 { 4 } else { 6 };
+        if ip::version(packet.as_slice()) != Some(told) {
+            return Err(DropReason::BadPadding);
+        }
+        let (source, destination, bytes) = (outer.source, outer.destination, packet.len());
+        self.out.step(|| Step::OuterPopped {
             source,
             destination,
-        };
-        self.worker.path.push(hop);
+            bytes,
+        });
         Ok(())
     }
 
@@ -289,9 +376,13 @@ impl Pass<'_> {
     }
 }
 
+const fn is_whole_packet(next_header: u8) -> bool {
+    matches!(next_header, protocol::IPV4 | protocol::IPV6)
+}
+
 /// The mode in which the packet was sealed; `None` if the SA cannot have sealed it.
 const fn observed_mode(mode: Mode, next_header: u8) -> Option<Mode> {
-    let whole_packet = matches!(next_header, protocol::IPV4 | protocol::IPV6);
+    let whole_packet = is_whole_packet(next_header);
     match mode {
         Mode::Tunnel if whole_packet => Some(Mode::Tunnel),
         Mode::Tunnel => None,

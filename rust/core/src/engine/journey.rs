@@ -4,6 +4,7 @@
 
 use crate::error::DropReason;
 use crate::terms::{Direction, PolicyId, SaId, Sequence};
+use crate::transform::Plain;
 use std::net::IpAddr;
 
 /// One stage. A packet's first step is always `Arrived`, its last `Transmitted`, `Delivered` or `Dropped`.
@@ -49,6 +50,13 @@ pub enum Step {
         before_bytes: usize,
         /// The packet's length afterwards, without an outer header.
         after_bytes: usize,
+    },
+    /// IPComp left the packet as it was.
+    LeftPlain {
+        /// The SA.
+        id: SaId,
+        /// Why.
+        why: Plain,
     },
     /// An outer header (and UDP, if encapsulated) was put in front.
     OuterPushed {
@@ -130,6 +138,9 @@ impl Step {
                     name(id),
                     sequence.0
                 )
+            }
+            Self::LeftPlain { id, why } => {
+                format!("left as it was by {}: {}", name(id), why.words())
             }
             Self::OuterPushed {
                 source,

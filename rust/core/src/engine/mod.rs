@@ -25,7 +25,7 @@ pub use control::SpiRequest;
 pub use event::Event;
 pub use explain::{TemplateChoice, Verdict};
 pub use journey::Step;
-pub use stats::{Count, DROP_REASONS, Stats};
+pub use stats::{Count, DROP_REASONS, IpCompStats, Stats};
 
 use crate::crypto::iv::IvGenerator;
 use crate::error::Error;

@@ -1,6 +1,6 @@
 //! Outbound: policy, SAs, sealing, outer headers; one packet leaves by exactly one exit.
 //! No byte offset and no key may enter: `wire` and `transform` know them.
-//! Answers to: RFC 4301 sections 5.1 and 8.2.1, RFC 4302 and 4303 section 3.3; ARCHITECTURE.md C.
+//! Answers to: RFC 4301 sections 5.1 and 8.2.1, RFC 4302 and 4303 section 3.3, RFC 3173 section 2.2; ARCHITECTURE.md C.
 
 use super::Engine;
 use super::batch::{Batch, Output, Route, Transmit};
@@ -15,10 +15,10 @@ use crate::error::DropReason;
 use crate::sa::{Association, Sad, UdpEncap};
 use crate::selector::SelectorKey;
 use crate::spd::{Action, Policy};
-use crate::terms::{Direction, Level, Mode, Template};
+use crate::terms::{Direction, Level, Mode, Protocol, SaId, Template};
 use crate::time::Instant;
 use crate::transform::tunnel::{self, Outer};
-use crate::transform::{AhRules, Order};
+use crate::transform::{AhRules, Order, Sealed};
 use crate::wire::ip::{self, Summary};
 use crate::wire::{ipv4, ipv6, protocol, udp, udp_encap};
 use std::net::IpAddr;
@@ -196,6 +196,7 @@ impl Pass<'_> {
         let chain = core::mem::take(&mut self.worker.chain);
         let mut route = Err(DropReason::OutNoSa);
         let mut summary = first;
+        self.worker.compressed = false;
         for (index, link) in chain.iter().enumerate() {
             if index > 0 {
                 summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
@@ -230,6 +231,7 @@ impl Pass<'_> {
         };
         let before_bytes = packet.len();
         let (sequence, iv_counter) = association.next_sequence()?;
+        let compression = Some(self.config.ipcomp_rules).filter(|_| !self.worker.compressed);
         let order = Order {
             at,
             next_header,
@@ -237,15 +239,11 @@ impl Pass<'_> {
             iv_counter,
             ipv6: params.id.destination.is_ipv6(),
             rules: self.config.ah_rules,
+            compression,
         };
-        let carried = transform.seal(&order, &mut self.worker.ivs, packet)?;
-        let (id, after_bytes) = (params.id, packet.len());
-        self.out.step(|| Step::Sealed {
-            id,
-            sequence,
-            before_bytes,
-            after_bytes,
-        });
+        let sealed = transform.seal(&order, &mut self.worker.tools, packet)?;
+        let id = params.id;
+        let carried = self.note_sealed(id, &order, sealed, before_bytes, packet.len());
         self.account(association, before_bytes - at);
 
         let carried = Self::encapsulate(packet, at, params.encap, carried)?;
@@ -265,6 +263,38 @@ impl Pass<'_> {
             spi: id.spi,
             encap: params.encap,
         })
+    }
+
+    /// Tells and counts what sealing came to, and says which protocol now stands where the payload began.
+    fn note_sealed(
+        &mut self,
+        id: SaId,
+        order: &Order,
+        sealed: Sealed,
+        before_bytes: usize,
+        after_bytes: usize,
+    ) -> u8 {
+        match sealed {
+            Sealed::Behind(protocol) => {
+                if protocol == Protocol::IpComp {
+                    self.worker.compressed = true;
+                    self.stats.ipcomp.compressed.add(after_bytes - order.at);
+                }
+                let sequence = order.sequence;
+                self.out.step(|| Step::Sealed {
+                    id,
+                    sequence,
+                    before_bytes,
+                    after_bytes,
+                });
+                protocol.number()
+            }
+            Sealed::Plain(why) => {
+                self.stats.ipcomp.left_plain(why).add(before_bytes - order.at);
+                self.out.step(|| Step::LeftPlain { id, why });
+                order.next_header
+            }
+        }
     }
 
     /// Puts UDP in front of ESP where the SA asks for it, and says which protocol now stands at `at`.

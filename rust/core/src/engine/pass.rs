@@ -11,6 +11,7 @@ use super::outbound::Link;
 use super::path::SaPath;
 use super::stats::Stats;
 use crate::buffer::PacketBuf;
+use crate::crypto::compress::Deflate;
 use crate::crypto::iv::IvGenerator;
 use crate::error::DropReason;
 use crate::sa::{Association, Expiry, Sad};
@@ -18,14 +19,17 @@ use crate::selector::SelectorKey;
 use crate::spd::Spd;
 use crate::terms::Template;
 use crate::time::Instant;
+use crate::transform::Tools;
 use parking_lot::RwLockReadGuard;
 use std::sync::Arc;
 
 /// What survives from batch to batch: generators and lists whose room is used again.
 pub(super) struct Worker {
-    pub(super) ivs: IvGenerator,
+    pub(super) tools: Tools,
     pub(super) path: SaPath,
     pub(super) chain: Vec<Link>,
+    /// Whether something in the packet at hand is compressed: one level is all there is.
+    pub(super) compressed: bool,
     pub(super) identification: u16,
 }
 
@@ -35,9 +39,13 @@ impl Worker {
         let mut identification = [0; 2];
         ivs.random(&mut identification);
         Self {
-            ivs,
+            tools: Tools {
+                ivs,
+                deflate: Deflate::default(),
+            },
             path: SaPath::default(),
             chain: Vec::new(),
+            compressed: false,
             identification: u16::from_be_bytes(identification),
         }
     }

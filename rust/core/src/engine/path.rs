@@ -3,6 +3,7 @@
 //! Answers to: RFC 4301 section 5.2 (steps 3 and 4), KAME's "AH tunnel with require" defect.
 
 use super::config::Config;
+use crate::sa::SaParams;
 use crate::terms::{Level, Mode, Protocol, Template};
 use std::net::IpAddr;
 
@@ -15,6 +16,8 @@ pub(super) struct Hop {
     pub(super) reqid: u32,
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
+    /// Whether what looks like its tunnel may be that of an IPComp SA inside it, which left the packet as it was.
+    pub(super) maybe_bare: bool,
 }
 
 /// The SAs undone so far, outermost first.
@@ -56,23 +59,34 @@ impl SaPath {
     //# the packet is matched to the policy that would have sent it: SAs applied and SAs required must agree
     pub(super) fn satisfies(&self, templates: &[Template], config: &Config) -> bool {
         // Bit n: the templates so far can be paired so that the outermost n hops are left.
-        let mut left = self.without_transport(1 << self.hops.len());
+        let mut left = self.without_transport(1 << self.hops.len(), 0);
+        // The same, and the innermost of those n was not the tunnel it looked like: that was an IPComp SA's.
+        let mut unwrapped = 0;
         for template in templates {
-            let mut next = if is_optional(template, config) { left } else { 0 };
+            let optional = is_optional(template, config);
+            let (mut next, mut next_unwrapped) = if optional { (left, unwrapped) } else { (0, 0) };
             for (at, hop) in self.hops.iter().enumerate() {
-                if left & (2 << at) != 0 && hop.serves(template) {
+                let as_seen = left & (2 << at) != 0;
+                if as_seen && hop.serves(template)
+                    || unwrapped & (2 << at) != 0 && hop.in_transport().serves(template)
+                {
                     next |= 1 << at;
                 }
+                if as_seen && hop.may_be_bare(template) {
+                    next_unwrapped |= 2 << at;
+                }
             }
-            left = self.without_transport(next);
+            left = self.without_transport(next, next_unwrapped);
+            unwrapped = next_unwrapped;
         }
         left & 1 != 0
     }
 
     /// Adds what can be left once transport SAs that no template names are passed over.
-    fn without_transport(&self, mut left: u32) -> u32 {
+    fn without_transport(&self, mut left: u32, unwrapped: u32) -> u32 {
         for (at, hop) in self.hops.iter().enumerate().rev() {
-            if left & (2 << at) != 0 && hop.mode == Mode::Transport {
+            let in_transport = left & (2 << at) != 0 && hop.mode == Mode::Transport;
+            if in_transport || unwrapped & (2 << at) != 0 {
                 left |= 1 << at;
             }
         }
@@ -81,14 +95,41 @@ impl SaPath {
 }
 
 impl Hop {
+    pub(super) fn of(params: &SaParams, mode: Mode) -> Self {
+        Self {
+            protocol: params.id.protocol,
+            mode,
+            reqid: params.reqid,
+            source: params.source,
+            destination: params.id.destination,
+            maybe_bare: false,
+        }
+    }
+
+    /// The hop as it was if the tunnel was not its own.
+    fn in_transport(&self) -> Self {
+        Self {
+            mode: Mode::Transport,
+            ..*self
+        }
+    }
+
+    fn may_be_bare(&self, template: &Template) -> bool {
+        self.maybe_bare
+            && template.protocol == Protocol::IpComp
+            && template.mode.serves(Mode::Tunnel)
+            && self.is_between(template.endpoints)
+    }
+
     fn serves(&self, template: &Template) -> bool {
         self.protocol == template.protocol
             && self.mode.serves(template.mode)
             && (template.reqid == 0 || template.reqid == self.reqid)
-            && (self.mode == Mode::Transport
-                || template
-                    .endpoints
-                    .is_none_or(|ends| ends == (self.source, self.destination)))
+            && (self.mode == Mode::Transport || self.is_between(template.endpoints))
+    }
+
+    fn is_between(&self, endpoints: Option<(IpAddr, IpAddr)>) -> bool {
+        endpoints.is_none_or(|ends| ends == (self.source, self.destination))
     }
 }
 
@@ -113,6 +154,7 @@ mod tests {
             reqid: 0,
             source: address(1),
             destination: address(2),
+            maybe_bare: false,
         }
     }
 
@@ -254,6 +296,32 @@ mod tests {
             }],
             &[require(Mode::Tunnel)]
         ));
+    }
+
+    /// `ipcomp/tunnel esp/transport` with an ESP SA of either mode: a packet that was not worth compressing looks
+    /// as if it had come through a tunnel of ESP's.
+    #[test]
+    fn a_bare_tunnel_is_ipcomps_where_policy_says_so() {
+        let seen = Hop {
+            maybe_bare: true,
+            ..tunnel()
+        };
+        let ipcomp = Template {
+            protocol: Protocol::IpComp,
+            ..require(Mode::Tunnel)
+        };
+        let esp = require(Mode::Transport);
+        assert!(check(&[seen], &[ipcomp, esp]));
+        assert!(check(&[seen], &[require(Mode::Tunnel)]), "and ESP's where not");
+        assert!(check(&[seen], &[ipcomp]));
+        assert!(!check(&[tunnel()], &[ipcomp, esp]), "no IPComp SA has these ends");
+        assert!(!check(&[seen], &[ipcomp, esp, esp]));
+        assert!(!check(&[seen, seen], &[ipcomp, esp]));
+        let elsewhere = Template {
+            endpoints: Some((address(1), address(9))),
+            ..ipcomp
+        };
+        assert!(!check(&[seen], &[elsewhere, esp]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Answers to: RFC 4301 section 9 (auditable events), ARCHITECTURE.md C.6.
 
 use crate::error::DropReason;
+use crate::transform::Plain;
 
 /// How many [`DropReason`]s there are.
 pub const DROP_REASONS: usize = DropReason::ALL.len();
@@ -25,6 +26,46 @@ impl Count {
     const fn merge(&mut self, other: &Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
+    }
+}
+
+/// What came of IPComp, in payload bytes; no exit: each of these packets leaves by one of [`Stats`] as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IpCompStats {
+    /// Outbound: compressed, with the bytes that were left.
+    pub compressed: Count,
+    /// Outbound, sent as it was: below the threshold.
+    pub plain_small: Count,
+    /// Outbound, sent as it was: it would not have got shorter.
+    pub plain_useless: Count,
+    /// Outbound, sent as it was: not tried after several that would not have got shorter.
+    pub plain_backed_off: Count,
+    /// Outbound, sent as it was: something in it was compressed already.
+    pub plain_nested: Count,
+    /// Inbound: inflated, with the bytes that came out.
+    pub inflated: Count,
+    /// Inbound, in a tunnel and not compressed.
+    pub bare: Count,
+}
+
+impl IpCompStats {
+    pub(crate) const fn left_plain(&mut self, why: Plain) -> &mut Count {
+        match why {
+            Plain::Small => &mut self.plain_small,
+            Plain::Useless => &mut self.plain_useless,
+            Plain::BackedOff => &mut self.plain_backed_off,
+            Plain::Nested => &mut self.plain_nested,
+        }
+    }
+
+    const fn merge(&mut self, other: &Self) {
+        self.compressed.merge(&other.compressed);
+        self.plain_small.merge(&other.plain_small);
+        self.plain_useless.merge(&other.plain_useless);
+        self.plain_backed_off.merge(&other.plain_backed_off);
+        self.plain_nested.merge(&other.plain_nested);
+        self.inflated.merge(&other.inflated);
+        self.bare.merge(&other.bare);
     }
 }
 
@@ -52,6 +93,8 @@ pub struct Stats {
     pub inbound_bypassed: Count,
     /// ICMP errors made by the engine, in [`super::Output::deliver`] as well.
     pub too_big_answers: Count,
+    /// What came of IPComp.
+    pub ipcomp: IpCompStats,
     /// Events forgotten because nobody polled them.
     pub events_dropped: u64,
 }
@@ -68,6 +111,7 @@ impl Default for Stats {
             inbound_delivered: Count::default(),
             inbound_bypassed: Count::default(),
             too_big_answers: Count::default(),
+            ipcomp: IpCompStats::default(),
             events_dropped: 0,
         }
     }
@@ -102,6 +146,7 @@ impl Stats {
         self.inbound_delivered.merge(&other.inbound_delivered);
         self.inbound_bypassed.merge(&other.inbound_bypassed);
         self.too_big_answers.merge(&other.too_big_answers);
+        self.ipcomp.merge(&other.ipcomp);
         self.events_dropped += other.events_dropped;
     }
 }

@@ -3,7 +3,7 @@
 //! Answers to: RFC 4301 section 4.4.2, RFC 4303 sections 3.3.3 and 3.4.3, ARCHITECTURE.md D3 and D6.
 
 use crate::crypto::registry::{Algorithm, IvSource, lookup};
-use crate::crypto::{AlgorithmKey, Integrity, Suite};
+use crate::crypto::{AlgorithmKey, Integrity, Suite, compress};
 use crate::error::{DropReason, Error};
 use crate::sa::lease::{Lease, NonceCounter};
 use crate::sa::lifetime::{Expiry, Lifetime, Limits, Usage};
@@ -11,9 +11,9 @@ use crate::sa::params::{SaParams, SaView, State, UdpEncap};
 use crate::sa::replay::ReplayWindow;
 use crate::terms::{Protocol, SaId, Sequence};
 use crate::time::{Instant, WallClock};
-use crate::transform::Transform;
 use crate::transform::ah::Ah;
 use crate::transform::esp::Esp;
+use crate::transform::{IpComp, Transform};
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
@@ -60,9 +60,10 @@ impl Association {
     ///
     /// # Errors
     /// `InvalidSpi` for SPI 0, `InvalidSelector` if the ends differ in family, `OutOfRange` for the replay
-    /// window, what `Suite::permitted` (ESP) or `Integrity::permitted` (AH) finds, and
-    /// `UnsupportedCombination` for IPComp, for AH or an old format in UDP, for ESN and for ICVs of ESP in an old
-    /// format, and for an implicit IV with numbers that may start again.
+    /// window, what `Suite::permitted` (ESP), `Integrity::permitted` (AH) or `IpComp::new` finds, and
+    /// `UnsupportedCombination` for AH, IPComp or an old format in UDP, for ESN where no numbers are that long,
+    /// for ICVs of ESP in an old format, for an implicit IV with numbers that may start again, and for IPComp
+    /// in an old format, without compression or with authentication.
     pub fn new(
         params: SaParams,
         now: Instant,
@@ -415,7 +416,14 @@ fn transform(params: &SaParams) -> Result<Transform, Error> {
             let integrity = Integrity::permitted(encryption, authentication, params.permits)?;
             Ah::new(params.id.spi, integrity, params.esn, params.old).map(Transform::Ah)
         }
-        Protocol::IpComp => Err(Error::UnsupportedCombination),
+        Protocol::IpComp => {
+            let unfit = params.esn || params.old || params.encap.is_some() || authentication.is_some();
+            let asked = encryption
+                .filter(|_| !unfit)
+                .ok_or(Error::UnsupportedCombination)?;
+            compress::check(asked)?;
+            IpComp::new(params.id.spi, params.raw_cpi).map(Transform::IpComp)
+        }
     }
 }
 

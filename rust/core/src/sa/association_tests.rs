@@ -32,6 +32,7 @@ pub(crate) fn params() -> SaParams {
         replay_window: 64,
         esn: false,
         old: false,
+        raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),

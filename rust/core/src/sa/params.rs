@@ -39,6 +39,8 @@ pub struct SaParams {
     pub esn: bool,
     /// Whether packets have the format of RFC 1826, without sequence number.
     pub old: bool,
+    /// Whether IPComp shows the SPI's low half as CPI, and not DEFLATE's well-known one (setkey's `-R`).
+    pub raw_cpi: bool,
     /// Whether 32-bit sequence numbers may start again after 2^32-1.
     pub cycle_sequence: bool,
     /// What raises an early warning.

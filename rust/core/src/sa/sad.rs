@@ -5,8 +5,8 @@
 use crate::error::Error;
 use crate::sa::association::Association;
 use crate::sa::params::State;
-use crate::terms::{Protocol, SaId, Spi, Template};
-use core::hash::{BuildHasher, Hasher as _};
+use crate::terms::{Cpi, Mode, Protocol, SaId, Spi, Template};
+use core::hash::{BuildHasher, Hash, Hasher as _};
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -31,6 +31,8 @@ impl BuildHasher for Seeded {
 
 /// Protocol, source, destination, and a reqid; 0 stands for all SAs of the pair.
 type PairKey = (Protocol, IpAddr, IpAddr, u32);
+/// The low half of an IPComp SA's SPI, with its ends.
+type CpiKey = (Cpi, IpAddr, IpAddr);
 /// SAs by their serial number.
 type Ages = BTreeMap<u64, Arc<Association>>;
 
@@ -39,6 +41,7 @@ type Ages = BTreeMap<u64, Arc<Association>>;
 pub struct Sad {
     by_id: HashMap<SaId, Arc<Association>, Seeded>,
     by_pair: HashMap<PairKey, Ages, Seeded>,
+    by_cpi: HashMap<CpiKey, Ages, Seeded>,
     by_age: Ages,
     last_serial: u64,
 }
@@ -50,6 +53,7 @@ impl Sad {
         Self {
             by_id: HashMap::with_hasher(Seeded(hash_seed)),
             by_pair: HashMap::with_hasher(Seeded(hash_seed)),
+            by_cpi: HashMap::with_hasher(Seeded(hash_seed)),
             by_age: Ages::new(),
             last_serial: 0,
         }
@@ -101,6 +105,12 @@ impl Sad {
                 .or_default()
                 .insert(serial, Arc::clone(&association));
         }
+        if let Some(key) = cpi_key(&association) {
+            self.by_cpi
+                .entry(key)
+                .or_default()
+                .insert(serial, Arc::clone(&association));
+        }
         self.by_age.insert(serial, Arc::clone(&association));
         self.by_id.insert(*association.id(), association);
     }
@@ -109,12 +119,10 @@ impl Sad {
         let association = self.by_id.remove(id)?;
         let serial = association.serial();
         for key in pair_keys(&association) {
-            if let Entry::Occupied(mut pair) = self.by_pair.entry(key) {
-                pair.get_mut().remove(&serial);
-                if pair.get().is_empty() {
-                    pair.remove();
-                }
-            }
+            forget(&mut self.by_pair, key, serial);
+        }
+        if let Some(key) = cpi_key(&association) {
+            forget(&mut self.by_cpi, key, serial);
         }
         self.by_age.remove(&serial);
         Some(association)
@@ -136,6 +144,48 @@ impl Sad {
             protocol,
             destination,
         })
+    }
+
+    /// Finds the SA of an inbound IPComp packet: by the CPI where that names an SA; by the ends alone where it
+    /// names DEFLATE, which every IPComp SA does.
+    ///
+    /// Of several, the newest that serves `mode`, else the newest that serves, else the newest.
+    //= https://www.rfc-editor.org/rfc/rfc3173#section-3.3
+    //# a negotiated CPI names an SA together with the destination; a well-known one names just an algorithm
+    #[must_use]
+    pub fn compressed_sa(
+        &self,
+        cpi: Cpi,
+        source: IpAddr,
+        destination: IpAddr,
+        mode: Mode,
+    ) -> Option<Arc<Association>> {
+        let found = if cpi == Cpi::DEFLATE {
+            self.by_pair.get(&(Protocol::IpComp, source, destination, 0))
+        } else if cpi.is_well_known() {
+            None
+        } else {
+            self.by_cpi.get(&(cpi, source, destination))
+        };
+        let newest = || found.into_iter().flat_map(|ages| ages.values().rev());
+        let usable = || newest().filter(|association| association.usable_inbound());
+        usable()
+            .find(|association| association.params().mode.serves(mode))
+            .or_else(|| usable().next())
+            .or_else(|| newest().next())
+            .cloned()
+    }
+
+    /// Finds the IPComp SA whose tunnel a bare IP-in-IP packet may have come through: one that serves now.
+    //= https://www.rfc-editor.org/rfc/rfc3173#section-2.2
+    //# a receiver takes the packets that were not worth compressing
+    #[must_use]
+    pub fn bare_tunnel_sa(&self, source: IpAddr, destination: IpAddr) -> Option<Arc<Association>> {
+        let pair = self.by_pair.get(&(Protocol::IpComp, source, destination, 0))?;
+        let serves = |association: &&Arc<Association>| {
+            association.usable_inbound() && association.params().mode.serves(Mode::Tunnel)
+        };
+        pair.values().rev().find(serves).cloned()
     }
 
     /// Chooses an SA for an outbound packet: the template's ends, else the ones given; its protocol, mode
@@ -198,6 +248,7 @@ impl Sad {
         if gone.len() == self.len() {
             self.by_id.clear();
             self.by_pair.clear();
+            self.by_cpi.clear();
             self.by_age.clear();
         }
         for association in &gone {
@@ -282,13 +333,31 @@ fn pair_keys(association: &Association) -> impl Iterator<Item = PairKey> + use<>
         .map(move |reqid| (protocol, source, destination, reqid))
 }
 
+/// Under which key an inbound IPComp packet finds an SA by its CPI.
+fn cpi_key(association: &Association) -> Option<CpiKey> {
+    let params = association.params();
+    let cpi = Cpi::of_low_half(params.id.spi);
+    (params.id.protocol == Protocol::IpComp).then_some((cpi, params.source, params.id.destination))
+}
+
+/// Takes one SA from under a key, and the key with the last one.
+fn forget<Key: Eq + Hash>(table: &mut HashMap<Key, Ages, Seeded>, key: Key, serial: u64) {
+    if let Entry::Occupied(mut ages) = table.entry(key) {
+        ages.get_mut().remove(&serial);
+        if ages.get().is_empty() {
+            ages.remove();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::AlgorithmKey;
     use crate::sa::association_tests::{mature, params};
     use crate::sa::lifetime::Limits;
     use crate::sa::params::SaParams;
-    use crate::terms::{Level, Mode};
+    use crate::terms::Level;
     use crate::time::{Instant, WallClock};
     use proptest::prelude::*;
 
@@ -401,6 +470,87 @@ mod tests {
             ..template(Mode::Transport, 0)
         };
         assert_eq!(chosen(&sad, &ah, true), None);
+    }
+
+    fn compressing(spi: u32, source: u8, mode: Mode) -> Arc<Association> {
+        let esp = described(spi, source, 2, 0);
+        Arc::new(mature(SaParams {
+            id: SaId {
+                protocol: Protocol::IpComp,
+                ..esp.id
+            },
+            mode,
+            encryption: Some(AlgorithmKey::new("deflate", &[])),
+            authentication: None,
+            esn: false,
+            raw_cpi: true,
+            ..esp
+        }))
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc3173#section-3.3
+    //# a negotiated CPI names an SA together with the destination; a well-known one names just an algorithm
+    #[test]
+    fn a_cpi_finds_an_sa() {
+        let mut sad = Sad::new(1);
+        for association in [
+            compressing(0x1_1000, 1, Mode::Transport),
+            compressing(0x2_1000, 1, Mode::Tunnel),
+            compressing(0x2000, 1, Mode::Any),
+            compressing(0x3_1000, 3, Mode::Transport),
+        ] {
+            sad.insert(association).unwrap();
+        }
+        sad.insert(association(0x1000, 1, 2, 0)).unwrap();
+        let found = |sad: &Sad, cpi, source, mode| {
+            let sa = sad.compressed_sa(Cpi(cpi), host(source), host(2), mode);
+            sa.map(|sa| sa.id().spi.0)
+        };
+        let (transport, tunnel) = (Mode::Transport, Mode::Tunnel);
+        assert_eq!(found(&sad, 0x1000, 1, transport), Some(0x1_1000));
+        assert_eq!(found(&sad, 0x1000, 1, tunnel), Some(0x2_1000));
+        assert_eq!(found(&sad, 0x1000, 3, tunnel), Some(0x3_1000), "no better one");
+        assert_eq!(found(&sad, 0x1000, 4, tunnel), None);
+        assert_eq!(found(&sad, 0x1001, 1, transport), None);
+        assert_eq!(found(&sad, 2, 1, tunnel), Some(0x2000), "the newest of the pair");
+        assert_eq!(found(&sad, 3, 1, tunnel), None, "another algorithm");
+        let bare = |sad: &Sad, source| sad.bare_tunnel_sa(host(source), host(2)).map(|sa| sa.id().spi.0);
+        assert_eq!(
+            (bare(&sad, 1), bare(&sad, 3), bare(&sad, 4)),
+            (Some(0x2000), None, None)
+        );
+        sad.lookup(compressing(0x2000, 1, Mode::Any).id())
+            .unwrap()
+            .retire();
+        assert_eq!(bare(&sad, 1), Some(0x2_1000));
+        assert_eq!(found(&sad, 2, 1, transport), Some(0x1_1000));
+        sad.remove(compressing(0x1_1000, 1, transport).id()).unwrap();
+        assert_eq!(found(&sad, 0x1000, 1, transport), Some(0x2_1000));
+    }
+
+    /// CVE-2025-40215: state of IPComp's own that outlived its SA. Here, tables and handles alike.
+    #[test]
+    fn a_flush_leaves_nothing() {
+        let mut sad = Sad::new(1);
+        let all = [
+            compressing(0x1000, 1, Mode::Tunnel),
+            compressing(0x1001, 1, Mode::Any),
+            association(300, 1, 2, 7),
+        ];
+        for association in &all {
+            sad.insert(Arc::clone(association)).unwrap();
+        }
+        assert_eq!(sad.flush(Some(Protocol::IpComp)).len(), 2);
+        assert!(sad.by_cpi.is_empty() && sad.by_pair.len() == 2 && sad.len() == 1);
+        assert_eq!(sad.flush(None).len(), 1);
+        assert!(sad.by_pair.is_empty() && sad.by_age.is_empty() && sad.by_id.is_empty());
+        for association in &all {
+            assert_eq!(Arc::strong_count(association), 1);
+            assert!(!association.usable_inbound());
+        }
+        sad.insert(compressing(0x1000, 1, Mode::Tunnel)).unwrap();
+        sad.flush(None);
+        assert!(sad.by_cpi.is_empty());
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! One packet and one SA's keys: seal and open, tunnel headers; `Transform` is whichever of them an SA has.
 //! No database, no policy and no clock may enter.
-//! Answers to: RFC 4302 (AH), RFC 4303 (ESP), RFC 4301 section 5.1.2 and RFC 6040 (tunnel headers).
+//! Answers to: RFC 4302 (AH), RFC 4303 (ESP), RFC 3173 (IPComp), RFC 4301 section 5.1.2 and RFC 6040 (tunnel headers).
 
 pub mod ah;
 pub mod esp;
+pub mod ipcomp;
 mod mutable;
 mod padding;
 pub mod tunnel;
 
+pub use ipcomp::{IpComp, IpCompRules, Plain};
 pub use mutable::AhRules;
 
 use ah::Ah;
 use esp::Esp;
 
 use crate::buffer::PacketBuf;
+use crate::crypto::compress::Deflate;
 use crate::crypto::iv::IvGenerator;
 use crate::error::DropReason;
 use crate::terms::{Protocol, Sequence, Spi};
@@ -26,6 +29,25 @@ pub enum Transform {
     Esp(Esp),
     /// Integrity of headers and payload.
     Ah(Ah),
+    /// A shorter payload, where that is possible.
+    IpComp(IpComp),
+}
+
+/// What outlives a packet and belongs to no SA: one thread has it to itself.
+pub struct Tools {
+    /// Where IVs come from.
+    pub ivs: IvGenerator,
+    /// Tables and room for compression.
+    pub deflate: Deflate,
+}
+
+/// What sealing made of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealed {
+    /// A header of this protocol stands where the payload began.
+    Behind(Protocol),
+    /// Nothing was changed: the payload travels as it is, without header.
+    Plain(Plain),
 }
 
 /// Where and with which numbers a packet is sealed.
@@ -43,10 +65,12 @@ pub struct Order {
     pub ipv6: bool,
     /// How AH is done.
     pub rules: AhRules,
+    /// What IPComp tries; `None` once something in the packet is compressed: one level is all there is.
+    pub compression: Option<IpCompRules>,
 }
 
 impl Transform {
-    /// Puts the protocol's header at `order.at` and returns which protocol stands there now.
+    /// Puts the protocol's header at `order.at`, and says which stands there now.
     ///
     /// The headers in front still say what stood there before: the caller corrects them, or puts an outer
     /// header there, and then calls [`Transform::finish`].
@@ -56,18 +80,22 @@ impl Transform {
     pub fn seal(
         &self,
         order: &Order,
-        ivs: &mut IvGenerator,
+        tools: &mut Tools,
         packet: &mut PacketBuf,
-    ) -> Result<u8, DropReason> {
+    ) -> Result<Sealed, DropReason> {
         match self {
             Self::Esp(esp) => {
-                let (at, next_header) = (order.at, order.next_header);
+                let (at, next_header, ivs) = (order.at, order.next_header, &mut tools.ivs);
                 esp.seal(at, next_header, order.sequence, order.iv_counter, ivs, packet)?;
-                Ok(Protocol::Esp.number())
+                Ok(Sealed::Behind(Protocol::Esp))
             }
             Self::Ah(ah) => {
-                ah.insert(order, ivs, packet)?;
-                Ok(Protocol::Ah.number())
+                ah.insert(order, &mut tools.ivs, packet)?;
+                Ok(Sealed::Behind(Protocol::Ah))
+            }
+            Self::IpComp(ipcomp) => {
+                let plain = ipcomp.seal(order, &mut tools.deflate, packet)?;
+                Ok(plain.map_or(Sealed::Behind(Protocol::IpComp), Sealed::Plain))
             }
         }
     }
@@ -79,8 +107,8 @@ impl Transform {
     /// As [`Ah::sign`]; the packet must not be sent then.
     pub fn finish(&self, at: usize, order: &Order, packet: &mut PacketBuf) -> Result<(), DropReason> {
         match self {
-            // The ICV does not cover what stands in front.
-            Self::Esp(_) => Ok(()),
+            // The ICV does not cover what stands in front, or there is none.
+            Self::Esp(_) | Self::IpComp(_) => Ok(()),
             Self::Ah(ah) => ah.sign(at, order.sequence, order.rules, packet),
         }
     }
@@ -95,20 +123,23 @@ impl Transform {
         at: usize,
         sequence: Sequence,
         rules: AhRules,
+        tools: &mut Tools,
         packet: &mut PacketBuf,
     ) -> Result<u8, DropReason> {
         match self {
             Self::Esp(esp) => esp.open(at, sequence, packet),
             Self::Ah(ah) => ah.open(at, sequence, rules, packet),
+            Self::IpComp(ipcomp) => ipcomp.open(at, &mut tools.deflate, packet),
         }
     }
 
-    /// How long a payload of that many bytes becomes, without headers in front.
+    /// How long a payload of that many bytes becomes at most, without headers in front.
     #[must_use]
     pub const fn sealed_bytes(&self, payload: usize, ipv6: bool, rules: AhRules) -> usize {
         match self {
             Self::Esp(esp) => esp.sealed_bytes(payload),
             Self::Ah(ah) => ah.header_bytes(ipv6, rules) + payload,
+            Self::IpComp(_) => payload,
         }
     }
 
@@ -118,6 +149,7 @@ impl Transform {
         match self {
             Self::Esp(esp) => esp.suite().has_integrity(),
             Self::Ah(ah) => ah.has_integrity(),
+            Self::IpComp(_) => false,
         }
     }
 
@@ -127,6 +159,7 @@ impl Transform {
         match self {
             Self::Esp(esp) => esp.is_numbered(),
             Self::Ah(ah) => ah.is_numbered(),
+            Self::IpComp(_) => false,
         }
     }
 }
@@ -134,17 +167,19 @@ impl Transform {
 /// What an IPsec header says before any SA is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// The SPI.
+    /// The SPI, or the CPI.
     pub spi: Spi,
     /// The sequence number's low half, where the format has one.
     pub sequence_low: u32,
+    /// The protocol of what follows, where the header says it.
+    pub next_header: Option<u8>,
 }
 
 impl Arrival {
     /// Reads the header of `protocol` at the beginning of `bytes`.
     ///
     /// # Errors
-    /// `InMalformed` if it is cut short; `InNoSa` for SPI 0, and for a protocol that has no transform.
+    /// `InMalformed` if it is cut short; `InNoSa` for SPI 0 and CPI 0.
     pub fn read(protocol: Protocol, bytes: &[u8]) -> Result<Self, DropReason> {
         match protocol {
             Protocol::Esp => {
@@ -152,6 +187,7 @@ impl Arrival {
                 Ok(Self {
                     spi: esp.spi(),
                     sequence_low: esp.sequence_low(),
+                    next_header: None,
                 })
             }
             Protocol::Ah => {
@@ -159,9 +195,17 @@ impl Arrival {
                 Ok(Self {
                     spi: ah.spi(),
                     sequence_low: ah.sequence_low(),
+                    next_header: Some(ah.next_header()),
                 })
             }
-            Protocol::IpComp => Err(DropReason::InNoSa),
+            Protocol::IpComp => {
+                let ipcomp = wire::ipcomp::Packet::new_checked(bytes)?;
+                Ok(Self {
+                    spi: Spi(u32::from(ipcomp.cpi().0)),
+                    sequence_low: 0,
+                    next_header: Some(ipcomp.next_header()),
+                })
+            }
         }
     }
 }

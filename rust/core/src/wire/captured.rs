@@ -43,6 +43,9 @@ captured! {
     IPV4_UDP_ENCAP_ESP = "ipv4_udp_encap_esp";
     IPV4_UDP_ENCAP_KEEPALIVE = "ipv4_udp_encap_keepalive";
     IPV4_UDP_ENCAP_IKE = "ipv4_udp_encap_ike";
+    IPV4_IPCOMP_TRANSPORT = "ipv4_ipcomp_transport";
+    IPV4_IPCOMP_TUNNEL = "ipv4_ipcomp_tunnel";
+    IPV6_IPCOMP_BEHIND_OPTIONS = "ipv6_ipcomp_behind_options";
     IPV4_SCTP_INIT = "ipv4_sctp_init";
     IPV4_DCCP_REQUEST = "ipv4_dccp_request";
     IPV6_MOBILITY = "ipv6_mobility";

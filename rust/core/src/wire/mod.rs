@@ -1,6 +1,6 @@
 //! Packet formats: bytes seen as fields (view) and meaning written as bytes (`Repr`), one file per format.
 //! No key, no lookup, no clock and no policy may enter; no input makes anything here panic.
-//! Answers to: RFC 791, RFC 8200, RFC 768, RFC 792, RFC 4443, RFC 3948, RFC 4302 section 2, RFC 4303 section 2.
+//! Answers to: RFC 791, 8200, 768, 792, 4443, 3948, RFC 4302 section 2, RFC 4303 section 2, RFC 3173 section 3.
 
 pub mod ah;
 #[cfg(test)]
@@ -10,6 +10,7 @@ pub mod esp;
 pub mod fragment;
 pub mod icmp;
 pub mod ip;
+pub mod ipcomp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod tcp;

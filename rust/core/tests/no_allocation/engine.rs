@@ -43,6 +43,7 @@ fn engine(direction: Direction, protocol: Protocol, mode: Mode, ends: (IpAddr, I
         replay_window: 64,
         esn: true,
         old: false,
+        raw_cpi: false,
         cycle_sequence: false,
         soft: limits,
         hard: limits,

@@ -2,7 +2,7 @@
 
 use super::rng::Rng;
 use Mode::{Transport, Tunnel};
-use Protocol::{Ah, Esp};
+use Protocol::{Ah, Esp, IpComp};
 use sallet_core::crypto::AlgorithmKey;
 use sallet_core::sa::{Limits, SaParams, UdpEncap};
 use sallet_core::selector::{AddressRange, PortRange, Selector};
@@ -40,6 +40,10 @@ impl Flow {
     /// Whether what it carries cannot be read on the way.
     pub fn hides_payload(&self) -> bool {
         self.layers.iter().any(|layer| layer.protocol == Protocol::Esp)
+    }
+
+    pub fn compresses(&self) -> bool {
+        self.layers.iter().any(|layer| layer.protocol == Protocol::IpComp)
     }
 
     /// Whether its own addresses cannot be read either: encryption at or outside of a tunnel.
@@ -158,6 +162,34 @@ const FLOWS: &[(&str, bool, bool, &[LayerRow])] = &[
             (Ah, Tunnel, 3, false, false),
         ],
     ),
+    (
+        "compressed in ESP",
+        false,
+        true,
+        &[
+            (IpComp, Transport, 0, false, false),
+            (Esp, Transport, 0, false, false),
+        ],
+    ),
+    (
+        "compressed tunnel in ESP",
+        true,
+        false,
+        &[
+            (IpComp, Tunnel, 0, false, false),
+            (Esp, Transport, 0, false, false),
+        ],
+    ),
+    (
+        "compressed in ESP in AH",
+        true,
+        true,
+        &[
+            (IpComp, Transport, 0, true, false),
+            (Esp, Transport, 0, true, false),
+            (Ah, Transport, 0, true, false),
+        ],
+    ),
     ("in clear", false, true, &[]),
 ];
 
@@ -165,7 +197,7 @@ pub fn flows() -> Vec<Flow> {
     let numbered = (0_u8..).zip(FLOWS);
     let made = numbered.map(|(flow, (name, inner_v6, local, layers))| {
         // Every other flow ties its templates to its SAs, and so does one whose SAs have the same ends.
-        let tied = flow % 2 == 1 || *name == "ESP over ESP";
+        let tied = flow % 2 == 1 || *name == "ESP over ESP" || name.starts_with("compressed");
         let layers = layers.iter().zip(0_u32..).map(|(layer, index)| {
             let (protocol, mode, pair, v6, encap) = *layer;
             let reqid = 100 + 10 * u32::from(flow) + index;
@@ -284,17 +316,25 @@ const MACS: [Keyed; 6] = [
     ("aes-128-gmac", 20),
 ];
 
-/// An SA for one layer of a flow with a fresh suite, key, window and lifetime.
-pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
-    let (encryption, mac) = match layer.protocol {
+type Keys = (Option<AlgorithmKey>, Option<AlgorithmKey>);
+
+/// Fresh algorithms and keys that go with a protocol.
+fn keys(protocol: Protocol, rng: &mut Rng) -> Keys {
+    let (cipher, mac) = match protocol {
         Protocol::Ah => (None, Some(MACS[rng.below(MACS.len())])),
-        Protocol::Esp | Protocol::IpComp => {
-            let (encryption, mac) = SUITES[rng.below(SUITES.len())];
-            (Some(encryption), mac)
+        Protocol::IpComp => (Some(("deflate", 0)), None),
+        Protocol::Esp => {
+            let (cipher, mac) = SUITES[rng.below(SUITES.len())];
+            (Some(cipher), mac)
         }
     };
-    let mut keyed = |(name, bytes): Keyed| AlgorithmKey::new(name, &rng.bytes(bytes));
-    let (encryption, authentication) = (encryption.map(&mut keyed), mac.map(&mut keyed));
+    let mut fresh = |(name, bytes): Keyed| AlgorithmKey::new(name, &rng.bytes(bytes));
+    (cipher.map(&mut fresh), mac.map(fresh))
+}
+
+/// An SA for one layer of a flow with a fresh suite, key, window and lifetime.
+pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
+    let (encryption, authentication) = keys(layer.protocol, rng);
     let packets = 200 + rng.below(1500) as u64;
     let hard = Limits {
         packets,
@@ -318,8 +358,9 @@ pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
         encryption,
         authentication,
         replay_window: [32, 64, 128, 1024, 4096][rng.below(5)],
-        esn: rng.chance(400),
+        esn: rng.chance(400) && layer.protocol != Protocol::IpComp,
         old: false,
+        raw_cpi: rng.chance(500),
         cycle_sequence: false,
         soft,
         hard,

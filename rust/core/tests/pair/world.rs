@@ -40,6 +40,8 @@ pub struct Counts {
     pub replays_dropped: u64,
     pub rekeys: u64,
     pub windows: u64,
+    pub compressed: u64,
+    pub bare: u64,
     pub link: LinkCounts,
 }
 
@@ -55,6 +57,8 @@ impl Counts {
         self.replays_dropped += other.replays_dropped;
         self.rekeys += other.rekeys;
         self.windows += other.windows;
+        self.compressed += other.compressed;
+        self.bare += other.bare;
         self.link.carried += other.link.carried;
         self.link.lost += other.link.lost;
         self.link.duplicated += other.link.duplicated;
@@ -213,7 +217,14 @@ impl World {
         } else {
             8 + self.rng.below(56)
         };
-        let payload = self.rng.bytes(bytes);
+        let mut payload = self.rng.bytes(bytes);
+        if self.flows[flow].compresses() && self.rng.chance(600) {
+            // Something to gain: the id, and then one piece again and again.
+            let pattern = self.rng.bytes(16);
+            let room = payload.len() - 8 + self.rng.below(400);
+            payload.truncate(8);
+            payload.extend(pattern.iter().cycle().take(room));
+        }
         let id = u64::from_le_bytes(payload[..8].try_into().unwrap());
         let hosts = self.flows[flow].hosts;
         let (source_port, destination_port) = (1024 + (id % 60_000) as u16, 7);
@@ -420,6 +431,8 @@ impl World {
             let came = inbound_delivered.packets + inbound_bypassed.packets + drops(Direction::Inbound);
             assert_eq!(stats.inbound_arrived.packets, came, "inbound exits");
             self.counts.replays_dropped += stats.dropped(DropReason::Replay);
+            self.counts.compressed += stats.ipcomp.compressed.packets;
+            self.counts.bare += stats.ipcomp.bare.packets;
         }
         self.counts.windows = self.tap.windows;
         self.counts.link = self.link.counts;

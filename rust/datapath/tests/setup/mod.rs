@@ -85,6 +85,7 @@ fn install(engine: &Engine, flow: Flow, direction: Direction, now: Instant) {
         replay_window: 64,
         esn: false,
         old: false,
+        raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),

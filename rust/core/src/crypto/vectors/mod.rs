@@ -105,21 +105,21 @@ impl Tally {
 fn aead(name: &str, key: &[u8]) -> AeadKey {
     match lookup(name).unwrap().make {
         Make::Aead(make) => make(key).unwrap(),
-        Make::Cipher(_) | Make::Auth(_) => panic!("{name}"),
+        Make::Cipher(_) | Make::Auth(_) | Make::Compression => panic!("{name}"),
     }
 }
 
 fn cipher(name: &str, key: &[u8]) -> CipherKey {
     match lookup(name).unwrap().make {
         Make::Cipher(make) => make(key).unwrap(),
-        Make::Aead(_) | Make::Auth(_) => panic!("{name}"),
+        Make::Aead(_) | Make::Auth(_) | Make::Compression => panic!("{name}"),
     }
 }
 
 fn auth(name: &str, key: &[u8]) -> AuthKey {
     match lookup(name).unwrap().make {
         Make::Auth(make) => make(key).unwrap(),
-        Make::Aead(_) | Make::Cipher(_) => panic!("{name}"),
+        Make::Aead(_) | Make::Cipher(_) | Make::Compression => panic!("{name}"),
     }
 }
 

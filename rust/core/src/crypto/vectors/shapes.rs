@@ -128,6 +128,7 @@ fn keys_matter() {
                         Make::Auth(make) => {
                             make(key).unwrap().sign_with_iv(&iv, &[&text], &mut icv).unwrap();
                         }
+                        Make::Compression => unreachable!("it has no key to change"),
                     }
                     (text, icv)
                 };

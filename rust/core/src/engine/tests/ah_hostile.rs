@@ -55,6 +55,7 @@ impl Victim {
             iv_counter: 0,
             ipv6: headers[0] >> 4 == 6,
             rules: AhRules::default(),
+            compression: None,
         };
         let mut ivs = IvGenerator::new([1; 32]);
         self.ah.insert(&order, &mut ivs, &mut packet).unwrap();

@@ -39,21 +39,6 @@ fn an_sa_can_be_added_seen_and_deleted_once() {
     assert_eq!(engine.sad_lookup(&params.id), None);
 }
 
-#[test]
-fn a_protocol_without_transform_is_refused_clearly() {
-    let engine = engine();
-    let mut params = sa(0x1000, A, B, Mode::Transport);
-    params.id.protocol = Protocol::IpComp;
-    let refused = engine.sad_add(params, START);
-    assert_eq!(
-        refused,
-        Err(Error::UnknownAlgorithm {
-            name: "ipcomp".to_owned()
-        })
-    );
-    assert!(engine.sad_dump(None).is_empty());
-}
-
 //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.1
 //# GETSPI makes a larval SA with an SPI out of the range asked for
 //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.2

@@ -7,6 +7,8 @@ mod ah_hostile;
 mod control;
 mod encap;
 mod inbound;
+mod ipcomp;
+mod ipcomp_hostile;
 mod outbound;
 mod timers;
 mod verdict;
@@ -61,6 +63,7 @@ fn sa(spi: u32, source: &str, destination: &str, mode: Mode) -> SaParams {
         replay_window: 64,
         esn: false,
         old: false,
+        raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),
         hard: Limits::default(),

@@ -56,6 +56,7 @@ impl Case {
             iv_counter: 1,
             ipv6: headers[0] >> 4 == 6,
             rules: self.rules(),
+            compression: None,
         }
     }
 
