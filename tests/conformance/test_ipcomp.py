@@ -28,7 +28,9 @@ PAYLOADS = {
 }
 
 
-def engine(ends: tuple[str, str], hosts: tuple[str, str], spi: int, *, tunnel: bool, raw: bool) -> _core.Engine:
+def engine(
+    ends: tuple[str, str], hosts: tuple[str, str], spi: int, *, tunnel: bool, raw: bool
+) -> _core.Engine:
     """An engine with one IPComp SA and the policies of its sender and its receiver."""
     made = _core.Engine(seed=bytes(32), clock="manual")
     mode = "tunnel" if tunnel else "transport"
@@ -58,7 +60,9 @@ def payload(kind: str, size: int) -> bytes:
 
 
 CASES = [
-    pytest.param(inner, outer, tunnel, raw, id=f"v{inner}-in-v{outer}-{'tunnel' if tunnel else 'transport'}-{raw}")
+    pytest.param(
+        inner, outer, tunnel, raw, id=f"v{inner}-in-v{outer}-{'tunnel' if tunnel else 'transport'}-{raw}"
+    )
     for inner, outer, tunnel, raw in product((4, 6), (4, 6), (False, True), (False, True))
     if tunnel or inner == outer
 ]

@@ -24,7 +24,7 @@ def load(*, packets: bool) -> list[Any]:
     return [
         pytest.param(case, id=f"{path.stem}-{number}")
         for path in FILES
-        if path.stem.startswith("esp-") == packets and not path.stem.startswith("ah-")
+        if path.stem.startswith("esp-") == packets and not path.stem.startswith(("ah-", "ipcomp-"))
         for number, case in enumerate(json.loads(path.read_text())["cases"], 1)
     ]
 

@@ -1,6 +1,7 @@
 """Every word that setkey has for an algorithm carries packets from one engine to another, in each dialect.
 
-No published answer enters: those are tests/vectors. Answers to: setkey(8); kame.md's key lengths in `lang.words`.
+No published answer may enter: those are in tests/vectors.
+Answers to: setkey(8), with the key lengths of `lang.words`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sallet.lang.words import AUTHENTICATION, COMBINED, ENCRYPTION
 from sallet.pfkey.constants import SadbExtType, SadbMsgType, SadbSatype
 from sallet.pfkey.dialects import DIALECTS
 from sallet.pfkey.handlers import Handlers
-from sallet.pfkey.messages import Key, Message, Sa
+from sallet.pfkey.messages import Extension, Key, Message, Sa
 from unit.one_sa import HERE, PACKET, THERE
 
 SHA256 = f"-A hmac-sha256 0x{'5a' * 32}"
@@ -45,14 +46,18 @@ def adds(form: str) -> list[str]:
         if not known.salt_bits:
             made.append(f"esp 0x1000 -m transport -E null -A {word} {key(known.maximum)}")
     if form != "linux":
-        made += [f"esp-old 0x1000 -m transport -E des-cbc {key(64)}", f"ah-old 0x1000 -A keyed-md5 {key(128)}"]
+        made += [
+            f"esp-old 0x1000 -m transport -E des-cbc {key(64)}",
+            f"ah-old 0x1000 -A keyed-md5 {key(128)}",
+        ]
     return made
 
 
 def applied(form: str, text: str, direction: str) -> Handlers:
     handlers = Handlers(_core.Engine(), form)
     protocol = text.split()[0].removesuffix("-old")
-    whole = f"add {HERE} {THERE} {text}; spdadd {HERE} {THERE} any -P {direction} ipsec {protocol}/transport//require;"
+    policy = f"spdadd {HERE} {THERE} any -P {direction} ipsec {protocol}/transport//require;"
+    whole = f"add {HERE} {THERE} {text}; {policy}"
     for order in plan(parse(whole, filename="x", form=form), form, form):
         assert [reply.errno for reply in handlers.handle(order.message)] == [0], text
     return handlers
@@ -65,7 +70,8 @@ def test_every_word_of_setkey_carries_packets(form: str, text: str) -> None:
         sent = sender.engine.outbound(PACKET)
         assert sent.packet, sent.explanation
         assert len(sent.packet) > len(PACKET)
-        assert ("esp" in text and "-E null" not in text and "gmac" not in text) != (PACKET[28:] in sent.packet)
+        hidden = "esp" in text and "-E null" not in text and "gmac" not in text
+        assert hidden != (PACKET[28:] in sent.packet)
         (got,) = receiver.engine.inbound(sent.packet).delivered
         assert got[20:] == PACKET[20:]
 
@@ -77,7 +83,7 @@ def test_what_is_dumped_can_be_added_again(form: str) -> None:
         (dumped,) = handlers.handle(Message(SadbMsgType.DUMP))
         flushed = handlers.handle(Message(SadbMsgType.FLUSH))
         assert not flushed[0].errno
-        told = {
+        told: dict[SadbExtType, Extension] = {
             kind: value
             for kind, value in dumped.extensions.items()
             if kind is not SadbExtType.LIFETIME_CURRENT
@@ -95,7 +101,7 @@ def test_what_nobody_computes_is_refused_and_not_stored(dialect: str, number: in
     handlers = Handlers(_core.Engine(), dialect)
     (known,) = parse(f"add {HERE} {THERE} esp 0x1000 -E aes-cbc {key(128)};", filename="x", form=dialect)
     (order,) = plan([known], dialect, dialect)
-    extensions = order.message.extensions | {SadbExtType.SA: Sa(0x1000, auth=0, encrypt=number)}
+    extensions = {**order.message.extensions, SadbExtType.SA: Sa(0x1000, auth=0, encrypt=number)}
     (reply,) = handlers.handle(Message(SadbMsgType.ADD, int(SadbSatype.ESP), extensions=extensions))
     assert reply.errno == DIALECTS[dialect].errno_by_kind["unknown-algorithm"]
     assert handlers.engine.sad_dump() == []
@@ -107,7 +113,8 @@ def test_an_add_never_gets_an_implicit_iv(number: int) -> None:
     bits = {29: 152, 30: 160, 31: 288}[number]
     (known,) = parse(f"add {HERE} {THERE} esp 0x1000 -E aes-cbc {key(128)};", filename="x", form="sallet")
     (order,) = plan([known], "sallet", "sallet")
-    extensions = order.message.extensions | {
+    extensions = {
+        **order.message.extensions,
         SadbExtType.SA: Sa(0x1000, auth=0, encrypt=number),
         SadbExtType.KEY_ENCRYPT: Key(bits, bytes(range(bits // 8))),
     }

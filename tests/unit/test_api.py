@@ -295,7 +295,7 @@ def test_algorithms_describe_themselves_truly() -> None:
     assert (gcm.kind, gcm.key_bits, gcm.salt_bits, gcm.iv_bytes) == ("aead", [160, 224, 288], 32, 8)
     assert (gcm.icv_bytes, gcm.block_bytes, gcm.legacy) == (16, 1, False)
     assert all(algorithm.backend and algorithm.name in repr(algorithm) for algorithm in listed.values())
-    assert {algorithm.kind for algorithm in listed.values()} == {"aead", "cipher", "auth"}
+    assert {algorithm.kind for algorithm in listed.values()} == {"aead", "cipher", "auth", "compression"}
 
 
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda algorithm: algorithm.name)
@@ -305,6 +305,8 @@ def test_every_algorithm_takes_the_key_lengths_it_lists_and_no_other(algorithm: 
         engine = Engine(configuration={"allow_unprotected": True})
         if algorithm.kind == "auth":
             engine.sad_add(sa_params(protocol="ah", encryption=None, authentication=named))
+        elif algorithm.kind == "compression":
+            engine.sad_add(sa_params(protocol="ipcomp", encryption=named))
         else:
             mac = None if algorithm.kind == "aead" else ("hmac-sha2-256-128", bytes(32))
             engine.sad_add(sa_params(encryption=named, authentication=mac, fresh_keys=True))

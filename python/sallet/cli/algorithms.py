@@ -7,14 +7,21 @@ Answers to: `sallet(1)`, algorithms; RFC 8221; RFC 2367 section 3.1.7 (what REGI
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sallet import _core
 from sallet.cli import diagnostics, tables
+from sallet.pfkey.dialect import Dialect
 from sallet.pfkey.dialects import DIALECTS
 
 SCHEMA: Final = "sallet.algorithms/1"
-_KINDS: Final = {"aead": "encryption with integrity", "cipher": "encryption", "auth": "integrity"}
+_KINDS: Final = {
+    "aead": "encryption with integrity",
+    "cipher": "encryption",
+    "auth": "integrity",
+    "compression": "compression",
+}
 _RANGE_FROM: Final = 4
 """So many lengths of key are printed as a range."""
 
@@ -65,16 +72,17 @@ def _described(row: _core.Algorithm) -> dict[str, Any]:
         "backend": row.backend,
         "defined_in": row.defined_in,
         "pfkey_numbers": {
-            name: number
+            name: _numbers(dialect, row.kind)[row.name]
             for name, dialect in DIALECTS.items()
-            if (
-                number := (dialect.auth_numbers if row.kind == "auth" else dialect.encrypt_numbers).get(
-                    row.name
-                )
-            )
-            is not None
+            if row.name in _numbers(dialect, row.kind)
         },
     }
+
+
+def _numbers(dialect: Dialect, kind: str) -> Mapping[str, int]:
+    """Choose the dialect's table of numbers for algorithms of a kind."""
+    tables_by_kind = {"auth": dialect.auth_numbers, "compression": dialect.compress_numbers}
+    return tables_by_kind.get(kind, dialect.encrypt_numbers)
 
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:

@@ -284,7 +284,7 @@ def acquire(
 ) -> dict[SadbExtType, Extension]:
     """Ask for an association: its ends, the policy that asks, and what would do (RFC 2367 §3.1.6).
 
-    `proposed` tells the kind ("aead", "cipher", "auth" or "compression") of each algorithm that may be named, by its name.
+    `proposed` tells the kind of each algorithm that may be named ("aead", "cipher", "auth" or "compression").
     """
     extensions: dict[SadbExtType, Extension] = {
         _E.ADDRESS_SRC: _host(event.source),
@@ -305,7 +305,9 @@ def _combs(protocol: str, dialect: Dialect, proposed: Mapping[str, str]) -> tupl
     names = frozenset(proposed)
     auths = _provided(dialect.auth, names)
     if protocol == "ipcomp":
-        return tuple(_comb(None, AlgorithmRow(number, name, 0, 0, 0)) for number, name in dialect.compress.items())
+        return tuple(
+            _comb(None, AlgorithmRow(number, name, 0, 0, 0)) for number, name in dialect.compress.items()
+        )
     if protocol == "ah":
         return tuple(_comb(auth, None) for auth in auths)
     combs: list[Comb] = []

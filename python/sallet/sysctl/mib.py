@@ -1,8 +1,8 @@
 """The sysctl names that exist now: each with its range, and the engine's setting behind it.
 
 No socket and no file may enter; a name that would set nothing is not here.
-Answers to: `ipsec(4)` and `key(4)` of the KAME systems; names are the manuals' literal strings, and ours where
-they have none begin with `sallet.`.
+Answers to: `ipsec(4)` and `key(4)` of the KAME systems; names are the manuals' literal strings; where they
+have none, ours begin with `sallet.`.
 """
 
 from __future__ import annotations

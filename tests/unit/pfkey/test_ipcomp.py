@@ -54,9 +54,7 @@ def shown(reply: Message) -> Sa:
 
 def cpi_on_the_wire(engine: _core.Engine) -> int:
     template = _core.Template("ipcomp", "transport", "require")
-    engine.spd_add(
-        _core.PolicyParams("out", _core.Selector("192.0.2.1", "192.0.2.2"), "protect", [template])
-    )
+    engine.spd_add(_core.PolicyParams("out", _core.Selector("192.0.2.1", "192.0.2.2"), "protect", [template]))
     sent = engine.outbound(_core.udp_packet("192.0.2.1", "192.0.2.2", 1, 2, bytes(500))).packet
     assert sent is not None
     assert sent[9] == 108
@@ -87,7 +85,11 @@ def test_the_flag_or_the_dialect_chooses_the_cpi(
     assert (shown(dumped).encrypt, shown(dumped).flags) == (DEFLATE, kept)
     assert Ext.KEY_ENCRYPT not in dumped.extensions
     (view,) = handlers.engine.sad_dump()
-    assert (view.protocol, view.encryption, view.raw_cpi) == ("ipcomp", ("deflate", b""), cpi != WELL_KNOWN or spi == 2)
+    assert (view.protocol, view.encryption, view.raw_cpi) == (
+        "ipcomp",
+        ("deflate", b""),
+        cpi != WELL_KNOWN or spi == 2,
+    )
     assert cpi_on_the_wire(handlers.engine) == cpi
 
 
