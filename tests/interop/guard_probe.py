@@ -79,6 +79,8 @@ def transport(rng: random.Random, protocol: int, source: Address, destination: A
     if protocol == 17:
         return ports + struct.pack("!HH", 8 + len(tag), 0 if source.version == 4 else 0xFFFF) + tag
     if protocol in (1, 58):
+        # What an error quotes is no IPsec packet: the guard keeps the kernel from complaining of those.
+        tag = tag[:6] + bytes([17]) + tag[7:9] + bytes([17]) + tag[10:]
         body = bytes((rng.choice(TYPES), rng.choice(CODES), 0, 0)) + bytes(4) + tag
         head = struct.pack("!II", len(body), 58) if protocol == 58 else b""
         total = checksum((pseudo + head if protocol == 58 else b"") + body)
