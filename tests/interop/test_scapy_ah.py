@@ -36,7 +36,7 @@ if missing("scapy") is None:
         IPv6ExtHdrRouting,
         RouterAlert,
     )
-    from scapy.layers.ipsec import AH, IPSecIntegrityError, SecurityAssociation
+    from scapy.layers.ipsec import AH, AUTH_ALGOS, IPSecIntegrityError, SecurityAssociation
     from scapy.packet import Raw
 
 SPI = 0x1001
@@ -132,6 +132,11 @@ def header(version: int) -> Any:
 def payload(size: int) -> bytes:
     """Give bytes that differ from their neighbours."""
     return bytes((index * 7 + size) % 251 for index in range(size))
+
+
+def test_every_algorithm_of_scapy_is_here() -> None:
+    """Its NULL authentication in AH would be no authentication at all: ours is refused there."""
+    assert {theirs for _, _, theirs in MACS} | {"NULL"} == set(AUTH_ALGOS)
 
 
 @pytest.fixture(params=MACS, ids=lambda mac: str(mac[0]))
