@@ -336,9 +336,8 @@ class Model:
 
     def lookup(self, direction: str, packet: Packet) -> Policy | None:
         """The first entry that matches, by priority, then age."""
-        matching = [
-            each for each in self.policies if each.judges(direction) and each.selector.matches(packet)
-        ]
+        judging = [each for each in self.policies if each.judges(direction)]
+        matching = [each for each in judging if each.selector.matches(packet)]
         return min(matching, key=lambda each: (each.priority, each.serial), default=None)
 
     def choose_sa(self, template: Template, ends: Ends) -> Link | None:
@@ -411,6 +410,8 @@ class Model:
             path.append(found)
             if found.mode != seal.inside:  # a whole packet is mere payload to a transport SA
                 return self._check(Packet(seal.ends, IP_IN_IP[ends[1].version]), path)
+            if found.mode == "tunnel" and self.config.local and self.config.is_local(ends[0]):
+                return Decision("drop", "InPolicyViolation", used=tuple(hop.sa.name for hop in path))
         return self._check(packet, path)
 
     def _unseal(self, seal: Seal, held: Sequence[Sa]) -> Hop | str:
@@ -442,8 +443,7 @@ class Model:
         """Compares what is left with policy, and policy with the SAs it came through."""
         if packet.is_neighbour_discovery and not path:
             return Decision("deliver")
-        direction = "in" if self.config.is_local(packet.ends[1]) else "fwd"
-        policy = self.lookup(direction, packet)
+        policy = self.lookup("in" if self.config.is_local(packet.ends[1]) else "fwd", packet)
         number, used = policy.id if policy else None, tuple(hop.sa.name for hop in path)
         action = policy.action if policy else self.config.default_policy
         if policy:

@@ -237,9 +237,14 @@ impl Config {
     /// Whether `address` is this host's.
     #[must_use]
     pub fn is_local(&self, address: &IpAddr) -> bool {
-        self.local
-            .as_ref()
-            .is_none_or(|ranges| ranges.iter().any(|range| range.contains(address)))
+        self.local.is_none() || self.is_own(address)
+    }
+
+    /// Whether `address` is known to be this host's: where every address is, none says anything.
+    #[must_use]
+    pub fn is_own(&self, address: &IpAddr) -> bool {
+        let ranges = self.local.as_deref().unwrap_or_default();
+        ranges.iter().any(|range| range.contains(address))
     }
 }
 

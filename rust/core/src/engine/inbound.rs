@@ -98,6 +98,7 @@ impl Pass<'_> {
             };
             let summary = Summary::parse(packet.as_slice()).ok_or(malformed)?;
             packet.truncate(summary.total_bytes);
+            self.check_inner(&summary)?;
             let too_deep = self.worker.path.len() == NESTING_LIMIT;
             match self.association_for(packet.as_slice(), &summary)? {
                 Some(_) if too_deep => return Err(DropReason::InTooDeep),
@@ -110,6 +111,18 @@ impl Pass<'_> {
                     None => return self.check_policy(packet.as_slice(), &summary),
                 },
             }
+        }
+    }
+
+    /// Refuses what no honest peer puts into the SA that was undone last.
+    fn check_inner(&self, summary: &Summary) -> Result<(), DropReason> {
+        match self.worker.path.innermost_mode() {
+            //= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
+            //# transport mode is not applied to a fragment
+            Some(Mode::Transport) if summary.fragment.is_some() => Err(DropReason::BadPadding),
+            // Nobody else may say that a packet is this host's own, however much the policy lets him say.
+            Some(Mode::Tunnel) if self.config.is_own(&summary.source) => Err(DropReason::InPolicyViolation),
+            Some(Mode::Transport | Mode::Tunnel | Mode::Any) | None => Ok(()),
         }
     }
 

@@ -44,6 +44,11 @@ impl SaPath {
         self.hops.len()
     }
 
+    /// The mode of the SA that was undone last.
+    pub(super) fn innermost_mode(&self) -> Option<Mode> {
+        self.hops.last().map(|hop| hop.mode)
+    }
+
     /// Whether no tunnel was undone, so that a policy without templates may have the packet.
     pub(super) fn is_transport_only(&self) -> bool {
         self.hops.iter().all(|hop| hop.mode == Mode::Transport)

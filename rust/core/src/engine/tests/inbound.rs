@@ -185,6 +185,70 @@ fn a_tunnel_carries_only_what_policy_gave_it() {
     assert_eq!(delivered(&receiver, &extra), datagram(A, B));
 }
 
+// bug-row: 12
+#[test]
+fn a_tunnel_does_not_speak_for_the_host_itself() {
+    let (_, receiver) = pair(Mode::Tunnel);
+    let spoofed = crafted(A, B, protocol::IPV4, &datagram(B, B), 1);
+    let anyone = AddressRange::prefix(ip("0.0.0.0"), 0).unwrap();
+    let generous = policy(
+        Direction::Inbound,
+        A,
+        B,
+        Action::Protect(require(Mode::Tunnel, Some((A, B)))),
+    );
+    let selector = Selector {
+        source: anyone,
+        ..generous.selector
+    };
+    receiver
+        .spd_add(PolicyParams { selector, ..generous }, START)
+        .unwrap();
+    receiver
+        .configure(Setting::Local(Some(vec![AddressRange::host(ip(B))])))
+        .unwrap();
+    assert_eq!(
+        refused_inbound(&receiver, &spoofed),
+        DropReason::InPolicyViolation
+    );
+    let honest = crafted(A, B, protocol::IPV4, &datagram("10.66.0.1", B), 2);
+    assert_eq!(delivered(&receiver, &honest), datagram("10.66.0.1", B));
+}
+
+//= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
+//# transport mode is not applied to a fragment
+// bug-row: 44
+#[test]
+fn a_fragment_inside_transport_mode_is_refused() {
+    let (a, b) = ("2001:db8::1", "2001:db8::2");
+    let receiver = engine();
+    receiver
+        .sad_add(sa(0x1000, a, b, Mode::Transport), START)
+        .unwrap();
+    for (sequence, offset_and_more) in [(1, 1), (2, 8), (3, 9)] {
+        let fragment = [
+            protocol::UDP,
+            0,
+            0,
+            offset_and_more,
+            0,
+            0,
+            0,
+            7,
+            1,
+            2,
+            3,
+            4,
+            5,
+            6,
+            7,
+            8,
+        ];
+        let wire = crafted(a, b, protocol::FRAGMENT, &fragment, sequence);
+        assert_eq!(refused_inbound(&receiver, &wire), DropReason::BadPadding);
+    }
+}
+
 #[test]
 fn another_reqid_does_not_satisfy_unique() {
     let (sender, receiver) = (engine(), engine());
