@@ -81,6 +81,11 @@ golden: build ## regenerate tests/golden/*.ok|.err; review the diff
 vectors: $(VENV)/.ready ## the published vectors alone, as a table: source, cases, passed
 	scripts/vectors $(PYTHON)
 
+.PHONY: tables
+tables: ## rewrite docs/bug-classes.md; take demands that are annotated by now off tests/requirements.toml
+	scripts/bug-classes
+	scripts/requirements --shrink
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for SECONDS=30 (needs `cargo install cargo-fuzz`)
 	scripts/fuzz $${SECONDS_PER_TARGET:-$${SECONDS:-30}}

@@ -53,6 +53,7 @@ pub struct WallClock(pub u64);
 mod tests {
     use super::*;
 
+    // bug-row: 46
     #[test]
     fn a_clock_that_goes_back_yields_zero() {
         assert_eq!(Instant::from_secs(1).since(Instant::from_secs(5)), Duration::ZERO);

@@ -116,6 +116,7 @@ fn send(engine: &Engine) -> Vec<Vec<u8>> {
 //# no sequence number is sent twice
 //= https://www.rfc-editor.org/rfc/rfc4106#section-3.1
 //# for one key no IV value is used twice
+// bug-row: 59
 #[test]
 fn no_number_is_used_twice() {
     let sender = engine(1);

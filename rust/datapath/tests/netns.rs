@@ -21,7 +21,7 @@ use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -411,6 +411,8 @@ fn bypass_leaves_in_clear_and_what_cannot_leave_is_counted() {
     left.shell("ip link set sallet0 mtu 9000");
     echo_udp(&left, &right, "192.0.2.1", "192.0.2.2", &[0, 1300]);
     echo_udp(&left, &right, "2001:db8:ff::1", "2001:db8:ff::2", &[0, 1300]);
+    // The answer may be back before the thread has counted the question.
+    wait_until("four were sent", || left.counters().bypass_sent_packets == 4);
     let before = left.counters();
     assert_eq!(
         (before.bypass_sent_packets, before.raw_sent_packets),
@@ -588,6 +590,7 @@ fn stopping_removes_the_device_and_start_errors_say_why() {
     assert!(!datapath.is_running() && datapath.failure().is_none());
 }
 
+// bug-row: 39
 #[test]
 fn a_deleted_device_is_told() {
     if !inside("a_deleted_device_is_told", &[]) {
@@ -599,6 +602,111 @@ fn a_deleted_device_is_told() {
     wait_until("the thread ends", || !left.datapath.lock().unwrap().is_running());
     assert!(left.datapath.lock().unwrap().failure().unwrap().contains("gone"));
     assert_eq!(left.called.load(Ordering::Relaxed), 1);
+}
+
+/// Datagrams into the tunnel of the left host until told to stop; how many the kernel took.
+fn flood(left: &Host, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<usize> {
+    let (stop, client) = (
+        Arc::clone(stop),
+        left.namespace.run(|| UdpSocket::bind(("10.1.0.1", 0)).unwrap()),
+    );
+    std::thread::spawn(move || {
+        let mut taken = 0;
+        while !stop.load(Ordering::Relaxed) {
+            taken += usize::from(client.send_to(&[7; 1000], ("10.2.0.1", 9)).is_ok());
+        }
+        taken
+    })
+}
+
+/// Every packet that came in went somewhere, and no packet is counted twice.
+fn assert_books_balance(host: &Host) {
+    let stats = host.engine.stats();
+    let arrived = stats.inbound_arrived.packets + stats.outbound_arrived.packets;
+    let left = [
+        stats.inbound_delivered,
+        stats.inbound_bypassed,
+        stats.outbound_protected,
+        stats.outbound_bypassed,
+    ];
+    let left: u64 = left.iter().map(|passed| passed.packets).sum();
+    assert_eq!(arrived, left + stats.dropped_total());
+}
+
+// bug-row: 39
+#[test]
+fn a_wire_that_goes_away_under_load_is_counted() {
+    if !inside("a_wire_that_goes_away_under_load_is_counted", &[]) {
+        return;
+    }
+    let (left, right) = two_hosts();
+    address_tunnels(&left, &right);
+    protect_both(&left, &right, tunnel(OUTER_V4, INNER_V4, 0x1000, None));
+    let stop = Arc::new(AtomicBool::new(false));
+    let floods: Vec<_> = (0..2).map(|_| flood(&left, &stop)).collect();
+    wait_until("packets arrive", || {
+        right.engine.stats().inbound_opened.packets > 1000
+    });
+    let before = left.counters();
+    left.shell("ip link delete wire0");
+    let failed = |counters: &Counters| -> u64 {
+        let entries = counters.entries();
+        let failed = entries.iter().filter(|(name, _)| name.starts_with("send_"));
+        failed.map(|(_, count)| count).sum()
+    };
+    wait_until("sending fails", || {
+        failed(&left.counters()) > failed(&before) + 100
+    });
+    assert!(left.datapath.lock().unwrap().is_running() && right.datapath.lock().unwrap().is_running());
+    stop.store(true, Ordering::Relaxed);
+    assert!(floods.into_iter().all(|flood| flood.join().unwrap() > 0));
+    // A wire of the same name, and the same SAs go on.
+    left.shell(&format!(
+        "ip link add wire0 type veth peer name wire0 netns {}
+         ip address add 192.0.2.1/24 dev wire0
+         ip link set wire0 up",
+        right.namespace.thread_id
+    ));
+    right.shell("ip address add 192.0.2.2/24 dev wire0; ip link set wire0 up");
+    echo_udp(&left, &right, "10.1.0.1", "10.2.0.1", &[100, 1000]);
+    for host in [&left, &right] {
+        host.datapath.lock().unwrap().stop();
+        assert_books_balance(host);
+    }
+}
+
+// bug-row: 39
+#[test]
+fn a_device_that_goes_away_under_load_ends_the_thread_alone() {
+    if !inside("a_device_that_goes_away_under_load_ends_the_thread_alone", &[]) {
+        return;
+    }
+    let (left, right) = two_hosts();
+    address_tunnels(&left, &right);
+    protect_both(&left, &right, tunnel(OUTER_V4, INNER_V4, 0x1000, None));
+    let stop = Arc::new(AtomicBool::new(false));
+    let floods: Vec<_> = (0..2).map(|_| flood(&left, &stop)).collect();
+    wait_until("packets arrive", || {
+        right.engine.stats().inbound_opened.packets > 1000
+    });
+    // The receiver loses its device while packets come out of SAs, then the sender while they go in.
+    for host in [&right, &left] {
+        host.shell("ip link delete sallet0");
+        wait_until("the thread ends", || !host.datapath.lock().unwrap().is_running());
+        assert!(host.datapath.lock().unwrap().failure().unwrap().contains("gone"));
+        assert_eq!(host.called.load(Ordering::Relaxed), 1);
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(floods.into_iter().all(|flood| flood.join().unwrap() > 0));
+    for host in [&left, &right] {
+        host.datapath.lock().unwrap().stop();
+        assert_books_balance(host);
+        assert_eq!(
+            host.engine.sad_dump(None).len(),
+            2,
+            "what is known outlives the device"
+        );
+    }
 }
 
 #[test]

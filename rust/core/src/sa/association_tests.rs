@@ -70,6 +70,7 @@ impl Lease for Until {
 
 //= https://www.rfc-editor.org/rfc/rfc4303#section-3.3.3
 //# A sender must not send a packet whose number would cycle, unless the check is off by agreement.
+// bug-row: 47
 #[test]
 fn thirty_two_bits_end_before_they_wrap() {
     let sa = mature(params());
@@ -82,6 +83,7 @@ fn thirty_two_bits_end_before_they_wrap() {
     assert_eq!(sa.view().sequence, u64::from(u32::MAX));
 }
 
+// bug-row: 47
 #[test]
 fn a_cycling_sa_skips_zero_and_never_repeats_an_iv() {
     let sa = mature(SaParams {
@@ -103,6 +105,7 @@ fn a_cycling_sa_skips_zero_and_never_repeats_an_iv() {
 
 //= https://www.rfc-editor.org/rfc/rfc4303#section-2.2.1
 //# With ESN the counter has 64 bits.
+// bug-row: 47
 #[test]
 fn esn_goes_on_above_thirty_two_bits() {
     let sa = mature(SaParams {
@@ -120,6 +123,7 @@ fn esn_goes_on_above_thirty_two_bits() {
     assert_eq!(sent(&sa), Err(DropReason::SequenceOverflow));
 }
 
+// bug-row: 47
 #[test]
 fn iv_numbers_end_the_sa_at_two_to_the_forty() {
     let sa = mature(SaParams {

@@ -218,6 +218,7 @@ mod tests {
         assert_eq!(book.retired.len(), RETIRED_CELLS);
     }
 
+    // bug-row: 47
     #[test]
     fn numbers_end_and_never_wrap() {
         let counter = NonceCounter::alone();

@@ -247,6 +247,7 @@ mod tests {
         assert_eq!(lifetime.deadline(&usage), None);
     }
 
+    // bug-row: 46
     #[test]
     fn a_clock_that_goes_back_expires_nothing() {
         let (usage, lifetime) = (

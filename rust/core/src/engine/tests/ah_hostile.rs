@@ -95,6 +95,7 @@ fn v6_headers(first: u8, chain: &[u8]) -> Vec<u8> {
 /// A length field that says 0 to 255, against packets of every length up to 120: none is opened.
 //= https://www.rfc-editor.org/rfc/rfc4302#section-2.2
 //# the length field is checked against what the SA's algorithm gives
+// bug-row: 11
 #[test]
 fn lying_lengths_against_short_packets() {
     let mut victim = Victim::new(Mode::Transport);
@@ -122,6 +123,7 @@ fn lying_lengths_against_short_packets() {
 }
 
 /// A right ICV does not help a header that is longer than this SA makes it.
+// bug-row: 11
 #[test]
 fn signed_headers_of_other_lengths() {
     let mut victim = Victim::new(Mode::Transport);
@@ -139,6 +141,7 @@ fn signed_headers_of_other_lengths() {
 /// Every option type with every length, at both ends of the header: signed where anybody can, bent where not.
 //= https://www.rfc-editor.org/rfc/rfc4302#appendix-A1
 //# each option is immutable or mutable as a whole; one that is not in the table counts as mutable
+// bug-row: 3, 9
 #[test]
 fn every_ipv4_option_of_every_length() {
     let mut victim = Victim::new(Mode::Transport);
@@ -168,6 +171,7 @@ fn every_ipv4_option_of_every_length() {
 }
 
 /// The same for both kinds of IPv6 options, and for routing headers of every type and length.
+// bug-row: 9, 12
 #[test]
 fn every_ipv6_option_and_routing_header() {
     let mut victim = Victim::new(Mode::Transport);
@@ -200,6 +204,7 @@ fn every_ipv6_option_and_routing_header() {
 }
 
 /// Behind a right ICV, anything at all: it is delivered if it is what policy asks for, or dropped for a reason.
+// bug-row: 44
 #[test]
 fn signed_nonsense_inside() {
     for mode in [Mode::Transport, Mode::Tunnel, Mode::Any] {
@@ -232,6 +237,7 @@ fn signed_nonsense_inside() {
 }
 
 /// Inner packets that lie about themselves, through a tunnel.
+// bug-row: 37, 44
 #[test]
 fn signed_lies_inside_a_tunnel() {
     let mut victim = Victim::new(Mode::Tunnel);
@@ -268,6 +274,7 @@ fn signed_lies_inside_a_tunnel() {
 /// Captured and guessed, not signed: the window does not move, so what was sent honestly still arrives.
 //= https://www.rfc-editor.org/rfc/rfc4302#section-3.4.3
 //# the window is not moved before the ICV is right
+// bug-row: 5
 #[test]
 fn a_wrong_icv_moves_nothing() {
     let mut victim = Victim::new(Mode::Transport);

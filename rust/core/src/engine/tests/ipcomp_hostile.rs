@@ -37,6 +37,7 @@ fn still_serves(sender: &Engine, receiver: &Engine, ends: (&str, &str)) {
 }
 
 /// CVE-2008-0177: the header at the end of the buffer. Here every part of a packet, with lengths that agree.
+// bug-row: 7
 #[test]
 fn cut_at_every_byte() {
     for ends in ENDS {
@@ -61,6 +62,7 @@ fn cut_at_every_byte() {
 /// CVE-2011-1547: IPComp in IPComp in IPComp. The second header is one too many, however many follow.
 //= https://www.rfc-editor.org/rfc/rfc3173#section-2
 //# a datagram is compressed once: what comes out of an IPComp header is not another one
+// bug-row: 8
 #[test]
 fn nested_at_every_depth() {
     for ends in ENDS {
@@ -98,6 +100,7 @@ fn nested_at_every_depth() {
 }
 
 /// IP-in-IP that was never compressed has no header to count by; the limit of all nesting holds for it.
+// bug-row: 8
 #[test]
 fn bare_tunnels_in_bare_tunnels() {
     for ends in ENDS {

@@ -10,6 +10,7 @@ mod inbound;
 mod ipcomp;
 mod ipcomp_hostile;
 mod outbound;
+mod short_buffers;
 mod timers;
 mod verdict;
 
