@@ -82,7 +82,7 @@ def _hung_up() -> ConnectionResetError:
 
 
 class PfkeyClient:
-    """One PF_KEY connection. The dialect `sallet` is the personality's own socket, others have theirs."""
+    """One PF_KEY connection, on the socket of its dialect."""
 
     def __init__(self, run_dir: Path, dialect: str = "sallet") -> None:
         from sallet.pfkey import codec, dialects
@@ -91,8 +91,7 @@ class PfkeyClient:
         self._dialect = dialects.DIALECTS[dialect]
         self._pid = os.getpid()
         self._held: deque[Message] = deque()
-        name = "pfkey.sock" if dialect == "sallet" else f"pfkey.{dialect}.sock"
-        self.path = run_dir / name
+        self.path = run_dir / f"pfkey.{dialect}.sock"
         self._socket = _connect(self.path, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         self._selector = selectors.DefaultSelector()

@@ -28,8 +28,11 @@ from sallet.control.methods import Methods
 from sallet.control.server import ControlServer
 from sallet.control.views import Json
 from sallet.failure import Failure
+from sallet.pfkey.changes import Changes
+from sallet.pfkey.dialects import DIALECTS
 from sallet.pfkey.server import PfkeyServer
 from sallet.sysctl import mib
+from sallet.sysctl.personalities import SALLET, Personality
 
 if TYPE_CHECKING:
     from sallet.attach.devices import Devices
@@ -55,7 +58,7 @@ class Options:
     """Sysctl names with their values, applied before anything else."""
     device: str = "sallet0"
     udp_port: int | None = None
-    personality: str = "sallet"
+    personality: Personality = SALLET
     mtu: int | None = None
     path_mtu: int | None = None
 
@@ -66,6 +69,7 @@ class Daemon:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._engine = _core.Engine()
+        self._changes = Changes(self._engine, self._spd_changed)
         self._attachment: HostAttachment | None = None
         self._datapath: _core.Datapath | None = None
         self._selector = selectors.DefaultSelector()
@@ -95,9 +99,11 @@ class Daemon:
     # Start
 
     def _configure(self) -> None:
-        """Apply the settings and the setkey files, whole, before any packet meets the engine."""
+        """Apply defaults, settings and setkey files, whole, before any packet meets the engine."""
+        personality = self._options.personality
+        personality.apply(self._engine)
         for name, value in self._options.settings:
-            mib.write(self._engine, name, value)
+            mib.write(self._engine, name, value, personality.variables)
         for path in self._options.setkey_files:
             self._load(path)
 
@@ -110,7 +116,13 @@ class Daemon:
         except (OSError, UnicodeDecodeError) as error:
             raise Failure("a setkey file cannot be read", where=str(path), why=str(error)) from error
         try:
-            configure(self._engine, text, filename=str(path))
+            configure(
+                self._engine,
+                text,
+                filename=str(path),
+                form=self._options.personality.form,
+                changes=self._changes,
+            )
         except SetkeyError as error:
             where = f"{path}:{error.line}:{error.column}"
             raise Failure(error.text, where=where, next_step=error.next_step) from error
@@ -194,10 +206,10 @@ class Daemon:
 
     def _listen(self, undo: ExitStack) -> PfkeyServer:
         options = self._options
-        pfkey = PfkeyServer(self._engine, personality=options.personality, spd_changed=self._spd_changed)
+        pfkey = PfkeyServer(self._engine, changes=self._changes)
         undo.callback(pfkey.close)
-        pfkey.listen(options.run_dir / "pfkey.sock", options.personality)
-        for dialect in ("linux", "kame"):
+        pfkey.listen(options.run_dir / "pfkey.sock", options.personality.dialect)
+        for dialect in DIALECTS:
             pfkey.listen(options.run_dir / f"pfkey.{dialect}.sock", dialect)
         control = ControlServer(Methods(self._engine, self._status, self._guard_drops).table())
         undo.callback(control.close)
@@ -283,7 +295,8 @@ class Daemon:
         status: Json = {
             "pid": os.getpid(),
             "mode": options.mode,
-            "personality": options.personality,
+            "personality": options.personality.name,
+            "dialect": options.personality.dialect,
             "run_dir": str(options.run_dir),
             "attachment": None,
         }

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sallet.lang.forms import FORMS
 from sallet.lang.setkey import parse
 from sallet.lang.setkey_messages import plan
+from sallet.pfkey.changes import Changes
 from sallet.pfkey.handlers import Handlers
+from sallet.sysctl.personalities import PERSONALITIES, Personality
 
 if TYPE_CHECKING:
     from sallet._core import Engine, Outcome
@@ -27,19 +30,41 @@ class ConfigurationError(OSError):
         self.line = line
 
 
-def configure(engine: Engine, text: str, *, filename: str = "<text>") -> int:
+def configure(
+    engine: Engine,
+    text: str,
+    *,
+    filename: str = "<text>",
+    personality: str | None = None,
+    form: str = "sallet",
+    changes: Changes | None = None,
+) -> int:
     """Apply setkey text to an engine and return the number of statements.
 
-    The text is read whole before anything is changed. Raises `sallet.lang.lexer.SetkeyError` (a syntax
-    error, with line and column) or `ConfigurationError`. Source: setkey(8).
+    The text is read whole before anything is changed. `personality` sets the engine to the defaults of that
+    system first, and reads the text as its setkey does; without it the settings stay, and `form` says how the
+    text is read. `changes` is shared by those who want each warning once. Raises
+    `sallet.lang.lexer.SetkeyError` (a syntax error, with line and column), `ConfigurationError`, or
+    `ValueError` for an unknown personality. Source: setkey(8).
     """
-    statements = parse(text, filename=filename)
-    handlers = Handlers(engine, "sallet")
-    for order in plan(statements, "sallet", "sallet"):
+    system = None if personality is None else _personality(personality)
+    row = FORMS[form if system is None else system.form]
+    statements = parse(text, filename=filename, form=row.name)
+    if system is not None:
+        system.apply(engine)
+    handlers = Handlers(engine, row.dialect, changes)
+    for order in plan(statements, row.name, row.dialect):
         errno = next((reply.errno for reply in handlers.handle(order.message) if reply.errno), 0)
         if errno:
             raise ConfigurationError(errno, filename, order.statement.place.line)
     return len(statements)
+
+
+def _personality(name: str) -> Personality:
+    found = PERSONALITIES.get(name)
+    if found is None:
+        raise ValueError(f"{name!r} is no personality; they are {', '.join(PERSONALITIES)}")
+    return found
 
 
 @dataclass

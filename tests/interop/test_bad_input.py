@@ -209,7 +209,7 @@ def _rules(ruleset: str) -> list[str]:
 
 LENGTHS = range(201)
 SOCKET_SECS = 10.0
-PFKEY_SOCKETS = {"pfkey.sock": "sallet", "pfkey.linux.sock": "linux", "pfkey.kame.sock": "kame"}
+PFKEY_SOCKETS = {"pfkey.sock": "sallet"} | {f"pfkey.{dialect}.sock": dialect for dialect in DIALECTS}
 _NOT_SENT = {Msg.FLUSH, Msg.X_SPDFLUSH}
 """Sixteen bytes of these are a good request to forget everything."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sallet.cli import diagnostics
 from sallet.rundir import default_run_dir
+from sallet.sysctl.personalities import PERSONALITIES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("embedded", "gateway", "host"),
         default="host",
         help="how packets reach the engine: not at all, by routes, or by marks (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--personality",
+        choices=tuple(PERSONALITIES),
+        default="sallet",
+        help="whose manual is followed: defaults, sysctl names, the dialect of pfkey.sock, and how --setkey "
+        "files are read (default: %(default)s)",
     )
     parser.add_argument(
         "--setkey",
@@ -69,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             setkey_files=tuple(arguments.setkey),
             settings=tuple(arguments.sysctl),
             device=arguments.device,
+            personality=PERSONALITIES[arguments.personality],
             udp_port=arguments.udp_port,
             mtu=arguments.mtu,
             path_mtu=arguments.path_mtu,

@@ -1,13 +1,14 @@
 """The forms of setkey: what one text means to which tool, as one row each.
 
 No parsing and no printing may enter; a form is data that the grammar, the messages and the dumps look at.
-Answers to setkey(8) of ipsec-tools on Linux (`linux`), of KAME (`kame`), and to our own manual (`sallet`).
+Answers to setkey(8) of ipsec-tools on Linux (`linux`) and of KAME (`kame`), to ipsec(4) of QNX (`qnx`), and
+to our own manual (`sallet`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -51,6 +52,8 @@ class Form:
     cipher_names: Mapping[str, str]
     mac_names: Mapping[str, str]
     """What a dump calls an algorithm."""
+    missing_level: str = "default"
+    """The level of a policy's rule that names none."""
 
 
 _OLD_NAMES: Final = {
@@ -77,8 +80,8 @@ _KAME_NAMES: Final = _OLD_NAMES | {
 }
 _ICMP, _GRE, _ICMP6, _MH = 1, 47, 58, 135
 
-FORMS: Final[dict[str, Form]] = {
-    "sallet": Form(
+_ROWS: Final = (
+    Form(
         name="sallet",
         dialect="sallet",
         transaction=True,
@@ -99,7 +102,7 @@ FORMS: Final[dict[str, Form]] = {
         cipher_names={},
         mac_names=_LINUX_NAMES,
     ),
-    "linux": Form(
+    Form(
         name="linux",
         dialect="linux",
         transaction=False,
@@ -120,7 +123,7 @@ FORMS: Final[dict[str, Form]] = {
         cipher_names={},
         mac_names=_LINUX_NAMES,
     ),
-    "kame": Form(
+    Form(
         name="kame",
         dialect="kame",
         transaction=False,
@@ -141,5 +144,10 @@ FORMS: Final[dict[str, Form]] = {
         cipher_names={"aes-cbc": "rijndael-cbc"},
         mac_names=_KAME_NAMES,
     ),
-}
-"""The rows; NetBSD's and FreeBSD's come with their dialects."""
+)
+_KAME: Final = _ROWS[-1]
+# The page of QNX: "If the level isn't specified in the setkey command, unique is used by default."
+_QNX: Final = replace(_KAME, name="qnx", missing_level="unique")
+
+FORMS: Final[dict[str, Form]] = {row.name: row for row in (*_ROWS, _QNX)}
+"""The rows by name; NetBSD's and FreeBSD's come with their dialects."""

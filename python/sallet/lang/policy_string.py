@@ -76,23 +76,30 @@ def parse(text: str, *, priority: bool = True, filename: str = "policy") -> Poli
 
 
 @lru_cache(maxsize=4096)
-def parse_tokens(tokens: tuple[str, ...], priority: bool, strict: bool) -> Policy:
+def parse_tokens(
+    tokens: tuple[str, ...], priority: bool, strict: bool, missing_level: str = "default"
+) -> Policy:
     """Read a policy from its tokens; a strict reader refuses the numbers that others replace silently.
+
+    `missing_level` is the level of a rule that names none.
 
     # Errors
     `Complaint` with the number of the token within the policy.
     """
-    return _Reader(tokens, priority, strict).policy()
+    return _Reader(tokens, priority, strict, missing_level).policy()
 
 
 class _Reader:
     """Walks over the tokens of one policy."""
 
-    def __init__(self, tokens: tuple[str, ...], priority: bool, strict: bool) -> None:
+    def __init__(
+        self, tokens: tuple[str, ...], priority: bool, strict: bool, missing_level: str = "default"
+    ) -> None:
         self.tokens = (*tokens, "")
         self.at = 0
         self.priority_known = priority
         self.strict = strict
+        self.missing_level = _LEVELS[missing_level]
 
     def policy(self) -> Policy:
         """Read the whole policy."""
@@ -188,7 +195,7 @@ class _Reader:
             )
         self.at += 1
         ends: tuple[Address | None, Address | None] = (None, None)
-        level, reqid = IpsecLevel.DEFAULT, 0
+        level, reqid = self.missing_level, 0
         if self._optional_slash():
             ends = self._endpoints(direction)
             if self._optional_slash():

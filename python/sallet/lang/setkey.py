@@ -269,7 +269,10 @@ def _policy(cursor: Cursor) -> Statement:
         )
     start = cursor.at
     try:
-        policy = parse_tokens(tuple(cursor.tokens[start:]), cursor.form.priority, cursor.form.strict_keys)
+        form = cursor.form
+        policy = parse_tokens(
+            tuple(cursor.tokens[start:]), form.priority, form.strict_keys, form.missing_level
+        )
     except Complaint as complaint:
         complaint.index += start
         raise

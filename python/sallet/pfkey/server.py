@@ -40,13 +40,12 @@ class PfkeyServer:
         self,
         engine: _core.Engine,
         *,
-        personality: str = "sallet",
         spd_changed: Callable[[], None] | None = None,
+        changes: Changes | None = None,
     ) -> None:
         """Serve an engine; `spd_changed` follows each change before its reply, see `Changes`."""
-        self.personality = personality
         self._engine = engine
-        self._changes = Changes(engine, spd_changed)
+        self._changes = Changes(engine, spd_changed) if changes is None else changes
         self._handlers: dict[str, Handlers] = {}
         self._listeners: list[tuple[socket.socket, Path, Handlers]] = []
         self._connections: dict[Connection, None] = {}

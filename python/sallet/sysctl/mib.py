@@ -1,6 +1,7 @@
 """The sysctl names that exist now: each with its range, and the engine's setting behind it.
 
-No socket and no file may enter; a name that would set nothing is not here.
+No socket and no file may enter; a name that would set nothing is not here; which system has which names is
+`personalities`' matter.
 Answers to: `ipsec(4)` and `key(4)` of the KAME systems; names are the manuals' literal strings; where they
 have none, ours begin with `sallet.`.
 """
@@ -68,26 +69,26 @@ VARIABLES: dict[str, Variable] = {
 }
 
 
-def read(engine: Engine, name: str) -> int:
+def read(engine: Engine, name: str, variables: Mapping[str, Variable] = VARIABLES) -> int:
     """Read a variable.
 
     Raises:
         Failure: there is no such name.
     """
-    variable = _variable(name)
+    variable = _variable(name, variables)
     value = engine.config()[variable.setting]
     if variable.words is None:
         return int(value)
     return next(number for number, word in variable.words.items() if word == value)
 
 
-def write(engine: Engine, name: str, text: str) -> None:
+def write(engine: Engine, name: str, text: str, variables: Mapping[str, Variable] = VARIABLES) -> None:
     """Set a variable.
 
     Raises:
         Failure: there is no such name, or the value is not one of its values.
     """
-    variable = _variable(name)
+    variable = _variable(name, variables)
     try:
         number = int(text, 0)
     except ValueError:
@@ -102,10 +103,10 @@ def write(engine: Engine, name: str, text: str) -> None:
     engine.configure(variable.setting, number)
 
 
-def _variable(name: str) -> Variable:
-    variable = VARIABLES.get(name)
+def _variable(name: str, variables: Mapping[str, Variable]) -> Variable:
+    variable = variables.get(name)
     if variable is None:
-        known = ", ".join(VARIABLES)
+        known = ", ".join(variables)
         raise Failure("there is no such variable", where=name, next_step=f"known are {known}", kind="usage")
     return variable
 

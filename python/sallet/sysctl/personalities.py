@@ -1,0 +1,93 @@
+"""Whose manual a daemon follows: defaults, sysctl names and PF_KEY dialect of each system, as rows.
+
+No branch on a personality's name enters, here or elsewhere, and no PF_KEY number: those are the dialects'.
+Answers to: `ipsec(4)` of QNX, NetBSD 7.1 and FreeBSD 12, and to RFC 4301 for `sallet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from sallet.sysctl.mib import VARIABLES, Variable
+
+if TYPE_CHECKING:
+    from sallet._core import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Personality:
+    """One system: every field says in which way a daemon that follows its manual differs."""
+
+    name: str
+    dialect: str
+    """The PF_KEY dialect of `pfkey.sock`."""
+    form: str
+    """How its setkey files are read."""
+    settings: Mapping[str, Any]
+    """The engine's settings before any sysctl; every row names the same ones."""
+    spellings: Mapping[str, str] = field(default_factory=dict)
+    """Further sysctl names, each with the name in `mib.VARIABLES` that it means."""
+    absent: frozenset[str] = frozenset()
+    """Names of `mib.VARIABLES` that the system has not."""
+    meanings: Mapping[str, Variable] = field(default_factory=dict)
+    """Names whose numbers mean something else than elsewhere."""
+
+    @property
+    def variables(self) -> dict[str, Variable]:
+        """The sysctl names that it has, with what they set."""
+        own = {name: row for name, row in VARIABLES.items() if name not in self.absent}
+        own |= {name: VARIABLES[meant] for name, meant in self.spellings.items()}
+        return own | dict(self.meanings)
+
+    def apply(self, engine: Engine) -> None:
+        """Set an engine to the system's defaults."""
+        for name, value in self.settings.items():
+            engine.configure(name, value)
+
+
+_COMMON: Final[dict[str, Any]] = {
+    "default_policy": "bypass",
+    "esp_transport_level": "use",
+    "esp_tunnel_level": "use",
+    "ah_transport_level": "use",
+    "ah_tunnel_level": "use",
+    "ah_clear_tos": True,
+    "ah_offset_mask": 0,
+    "allow_unprotected": False,
+    "prefer_old_sa": False,
+    "df": "copy",
+    "ipcomp_threshold": 90,
+    "ipcomp_threshold_counts_headers": False,
+}
+
+_OLD_SA: Final = "net.key.prefered_oldsa"
+"""As NetBSD writes it; the others spell it with another r."""
+_OLD_SA_ELSEWHERE: Final = {"net.key.preferred_oldsa": _OLD_SA}
+_DFBIT: Final = "net.inet.ipsec.dfbit"
+
+SALLET: Final = Personality("sallet", "sallet", "sallet", _COMMON, _OLD_SA_ELSEWHERE)
+"""What RFC 4301 asks; both spellings of a name that has two."""
+
+QNX: Final = Personality(
+    "qnx",
+    "kame",
+    "qnx",
+    {**_COMMON, "allow_unprotected": True, "prefer_old_sa": True, "df": "clear"},
+    _OLD_SA_ELSEWHERE,
+    frozenset({_OLD_SA}),
+    {
+        # The page sets the outer bit "from the inner DF bit" for 1, too.
+        _DFBIT: replace(
+            VARIABLES[_DFBIT],
+            meaning="DF of the outer IPv4 header: 0 clear, 1 and 2 from the inner one",
+            words={0: "clear", 2: "copy", 1: "copy"},
+        )
+    },
+)
+"""QNX, whose IPsec is KAME's."""
+
+PERSONALITIES: Final[Mapping[str, Personality]] = MappingProxyType({row.name: row for row in (SALLET, QNX)})
+"""Every personality by name."""
