@@ -315,7 +315,10 @@ impl Pass<'_> {
         self.account(association, payload_bytes);
         self.stats.ipcomp.bare.add(payload_bytes);
         self.pop_outer(packet, summary.payload_at, summary.next_layer, summary)?;
-        self.worker.path.push(Hop::of(association.params(), Mode::Tunnel));
+        self.worker.path.push(Hop {
+            reqid: None,
+            ..Hop::of(association.params(), Mode::Tunnel)
+        });
         Ok(())
     }
 

@@ -13,7 +13,9 @@ pub(super) struct Hop {
     pub(super) protocol: Protocol,
     /// What the packet showed: `Transport` or `Tunnel`, never `Any`.
     pub(super) mode: Mode,
-    pub(super) reqid: u32,
+    /// `None` for the tunnel of an IPComp SA that left the packet as it was: without a header nothing says which
+    /// of those between these ends it was.
+    pub(super) reqid: Option<u32>,
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     /// Whether what looks like its tunnel may be that of an IPComp SA inside it, which left the packet as it was.
@@ -104,7 +106,7 @@ impl Hop {
         Self {
             protocol: params.id.protocol,
             mode,
-            reqid: params.reqid,
+            reqid: Some(params.reqid),
             source: params.source,
             destination: params.id.destination,
             maybe_bare: false,
@@ -129,7 +131,7 @@ impl Hop {
     fn serves(&self, template: &Template) -> bool {
         self.protocol == template.protocol
             && self.mode.serves(template.mode)
-            && (template.reqid == 0 || template.reqid == self.reqid)
+            && (template.reqid == 0 || self.reqid.is_none_or(|reqid| reqid == template.reqid))
             && (self.mode == Mode::Transport || self.is_between(template.endpoints))
     }
 
@@ -156,7 +158,7 @@ mod tests {
         Hop {
             protocol: Protocol::Esp,
             mode: Mode::Transport,
-            reqid: 0,
+            reqid: Some(0),
             source: address(1),
             destination: address(2),
             maybe_bare: false,
@@ -250,7 +252,10 @@ mod tests {
             reqid: 7,
             ..require(Mode::Transport)
         };
-        let hop = |reqid| Hop { reqid, ..transport() };
+        let hop = |reqid| Hop {
+            reqid: Some(reqid),
+            ..transport()
+        };
         assert!(check(&[hop(7)], &[optional, seven]));
         assert!(check(&[hop(7)], &[seven, optional]));
         assert!(check(&[hop(7), hop(7)], &[optional, optional, seven]));
@@ -275,14 +280,14 @@ mod tests {
         };
         assert!(check(
             &[Hop {
-                reqid: 7,
+                reqid: Some(7),
                 ..transport()
             }],
             &[unique]
         ));
         assert!(!check(
             &[Hop {
-                reqid: 8,
+                reqid: Some(8),
                 ..transport()
             }],
             &[unique]

@@ -269,6 +269,36 @@ fn a_bare_tunnel_belongs_to_an_sa() {
     assert_eq!(delivered(&ended, &bare(A)), bare(A), "the SA came to its end");
 }
 
+/// Two tunnels between the same ends, each for traffic of its own: a bare packet does not say whose it is.
+//= https://www.rfc-editor.org/rfc/rfc3173#section-2.2
+//# a receiver takes the packets that were not worth compressing
+#[test]
+fn a_bare_tunnel_serves_whichever_sa_a_policy_means() {
+    let receiver = engine();
+    for reqid in [1, 2] {
+        let source = format!("198.51.100.{reqid}");
+        let params = SaParams {
+            reqid,
+            ..compressing(0x1000 + reqid, A, B, Mode::Tunnel)
+        };
+        receiver.sad_add(params, START).unwrap();
+        let template = Template {
+            reqid,
+            level: Level::Unique,
+            ..want(Protocol::IpComp, Mode::Tunnel, Some((A, B)))
+        };
+        let action = Action::Protect(vec![template]);
+        receiver
+            .spd_add(policy(Direction::Inbound, &source, B, action), START)
+            .unwrap();
+    }
+    for reqid in [1, 2] {
+        let inner = text((&format!("198.51.100.{reqid}"), B));
+        let bare = packet_around(ip(A), ip(B), protocol::IPV4, &inner).unwrap();
+        assert_eq!(delivered(&receiver, &bare), inner);
+    }
+}
+
 /// What comes out of a bare tunnel is judged like what comes out of any other.
 #[test]
 fn a_bare_tunnel_speaks_for_nobody_else() {
