@@ -143,18 +143,20 @@ def authenticated(
     covered_extensions: Iterable[tuple[int, bytes]] | None = None,
     words: int | None = None,
     padding: bytes | None = None,
+    reserved: int = 0,
 ) -> bytes:
     """A packet with AH and a valid ICV over the header as it will arrive.
 
     `options` (v4) or `extensions` (v6) stand in front of AH; `covered_…` is how the ICV sees them, where that
-    differs. `words` is what the length field says instead of the truth, `padding` what follows the ICV.
+    differs. `words` is what the length field says instead of the truth, `padding` what follows the ICV,
+    `reserved` what must be zero.
     """
     assert sa.suite.authentication
     icv_bytes = sa.suite.icv_bytes
     if padding is None:
         padding = bytes(-(12 + icv_bytes) % (8 if sa.family == 6 else 4))
     length = (12 + icv_bytes + len(padding)) // 4 - 2 if words is None else words
-    fixed = struct.pack(">BBHII", next_header, length, 0, sa.spi, sequence & 0xFFFFFFFF)
+    fixed = struct.pack(">BBHII", next_header, length, reserved, sa.spi, sequence & 0xFFFFFFFF)
     behind = len(fixed) + icv_bytes + len(padding) + len(payload)
     made = {"options": options} if sa.family == 4 else {"extensions": tuple(extensions)}
     seen: dict[str, Any] = dict(made)

@@ -14,7 +14,7 @@ import pytest
 import sallet
 from hostile import oracle
 from hostile.oracle import AH_SUITES
-from hostile.sender import DESTINATION_OPTIONS, HOP_BY_HOP, UDP, Sa, authenticated, both_families
+from hostile.sender import DESTINATION_OPTIONS, HOP_BY_HOP, UDP, Sa, authenticated, both_families, carried
 from hostile.victim import Victim
 from interop import capabilities  # noqa: F401 (declares scapy)
 from netns import missing, need
@@ -178,6 +178,31 @@ def test_each_byte_of_the_header_counts_unless_routers_may_change_it(sa: Sa) -> 
                 assert reason is None, f"byte {place} bit {bit}: {reason}"
             else:
                 assert reason is not None, f"byte {place} bit {bit} does not count"
+
+
+# = https://www.rfc-editor.org/rfc/rfc4302#section-2.3
+# # the reserved field is ignored on receipt, and in the ICV
+@pytest.mark.parametrize("sa", both_families(Sa(protocol="ah", suite=oracle.AH)), ids=str)
+def test_the_reserved_field_is_ignored_and_signed(sa: Sa) -> None:
+    victim, at = Victim(sa), len(carried(sa, b""))
+    for sequence, reserved in enumerate((1, 0x8000, 0xFFFF), 1):
+        wire = authenticated(sa, DATAGRAM, UDP, sequence, reserved=reserved)
+        victim.refuses(wire[: at + 2] + b"\0\0" + wire[at + 4 :], "AuthFailed")
+        assert victim.accepts(wire)
+
+
+# = https://www.rfc-editor.org/rfc/rfc4302#section-3.3.3.2
+# # the padding of the ICV is in the ICV, padding that a hash would need is not sent
+@pytest.mark.parametrize("family", [4, 6])
+def test_each_byte_of_the_padding_counts(family: int) -> None:
+    """What fills the header up to 8 bytes may be anything, as long as it is what was signed."""
+    sa = Sa(protocol="ah", suite=oracle.AH, family=family)
+    victim, at = Victim(sa), len(carried(sa, b"")) + 12 + sa.suite.icv_bytes
+    wire = authenticated(sa, DATAGRAM, UDP, 1, padding=b"\1\xfe\3\xfc")
+    for place in range(4):
+        changed = wire[: at + place] + bytes([wire[at + place] ^ 1]) + wire[at + place + 1 :]
+        victim.refuses(changed, "AuthFailed")
+    victim.accepts(wire)
 
 
 @pytest.fixture

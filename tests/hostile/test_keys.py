@@ -227,6 +227,10 @@ def _numbers(wire: bytes) -> tuple[bytes, bytes]:
     return wire[at : at + 8], wire[at + 8 : at + 16]
 
 
+# = https://www.rfc-editor.org/rfc/rfc4309#section-7.1
+# # the key material is the AES key followed by three bytes of salt
+# = https://www.rfc-editor.org/rfc/rfc4543#section-3.4
+# # the key material is the AES key followed by four bytes of salt
 @pytest.mark.bug_row(56)
 @pytest.mark.parametrize("suite", [suite for suite in AEAD_SUITES if suite.encryption in NUMBERS], ids=str)
 @pytest.mark.parametrize("family", [4, 6])

@@ -47,6 +47,8 @@ def hidden(engine: sallet.Engine, packet: bytes, *reasons: str) -> bool:
 
 # = https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
 # # every packet that crosses the boundary is looked up in the SPD
+# = https://www.rfc-editor.org/rfc/rfc4301#section-6.1.2
+# # ICMP from the protected side is judged by the SPD like other packets
 @pytest.mark.bug_row(18)
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("mode", ["transport", "tunnel"])
@@ -160,6 +162,26 @@ def test_two_tunnels_in_one_another(family: int) -> None:
         engine.sad_add(sa.params(source=ends[0], destination=ends[1]))
     # The inner SA does not encrypt: only the outer one hides what is inside.
     assert hidden(engine, packet)
+
+
+# = https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2
+# # IPv4 options and IPv6 extension headers are not copied to the outer header
+@pytest.mark.parametrize(("outer", "inner"), list(product((4, 6), repeat=2)))
+def test_options_of_the_inner_packet_stay_inside(outer: int, inner: int) -> None:
+    """The outer header is as short as it can be, whatever stands in the inner one."""
+    ends, inside = (VICTIM[outer], PEER[outer]), (VICTIM_NET[inner], PEER_NET[inner])
+    engine = sallet.Engine(seed=bytes(32), clock="manual")
+    engine.sad_add(Sa(family=outer, mode="tunnel").params(source=ends[0], destination=ends[1]))
+    template = sallet.Template("esp", "tunnel", "require", endpoints=ends)
+    engine.spd_add(sallet.PolicyParams("out", sallet.Selector(*inside), "protect", [template]))
+    words = (
+        {"options": b"\x94\4\0\0" + b"\1" * 8}
+        if inner == 4
+        else {"extensions": [(0, b"\0\0\5\2\0\0\1\0"), (60, b"\0\0\1\4\0\0\0\0")]}
+    )
+    wire = engine.outbound(ip(*inside, UDP, udp(9, 9, MARKED), **words)).packet
+    assert wire
+    assert (wire[0], wire[9]) == (0x45, ESP) if outer == 4 else (wire[0] >> 4, wire[6]) == (6, ESP)
 
 
 def test_the_sniffer_hears_what_is_in_clear() -> None:

@@ -189,6 +189,19 @@ def test_every_length_in_udp(family: int) -> None:
     victim.survives(2)
 
 
+# = https://www.rfc-editor.org/rfc/rfc3948#section-2.1
+# # the receiver does not depend on the UDP checksum being zero
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_udp_checksum_does_not_matter(family: int) -> None:
+    """The ICV protects what is inside; a NAT may have left any checksum behind."""
+    sa = Sa(family=family, encap=(4500, 4500))
+    victim = Victim(sa)
+    for sequence, checksum in enumerate((0, 1, 0xFFFF, 0xBAD0), 1):
+        wire, plain = good(sa, sequence)
+        at = (20 if family == 4 else 40) + 6
+        assert victim.accepts(wire[:at] + checksum.to_bytes(2, "big") + wire[at + 2 :]) == plain
+
+
 def test_the_cases_have_both_families() -> None:
     for sas in (ESP_SAS, AH_SAS, UDP_SAS):
         four, six = ({replace(sa, family=4) for sa in sas if sa.family == family} for family in (4, 6))

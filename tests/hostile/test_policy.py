@@ -133,6 +133,8 @@ def test_the_source_of_a_transport_sa_is_its_peer(family: int) -> None:
 
 # = https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1.1
 # # A fragment that does not show its ports has the value OPAQUE, which is not ANY.
+# = https://www.rfc-editor.org/rfc/rfc4301#section-7.4
+# # later fragments do not pass by an entry with ports unless fragments are followed by state
 @pytest.mark.bug_row(54)
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_later_fragment_has_no_ports(family: int) -> None:

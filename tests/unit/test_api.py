@@ -298,6 +298,29 @@ def test_algorithms_describe_themselves_truly() -> None:
     assert {algorithm.kind for algorithm in listed.values()} == {"aead", "cipher", "auth", "compression"}
 
 
+# = https://www.rfc-editor.org/rfc/rfc8221#section-5
+# # AES-CBC, AES-GCM-16 and NULL are offered; DES, DES-IV64 and Blowfish are marked as legacy
+# = https://www.rfc-editor.org/rfc/rfc8221#section-6
+# # HMAC-SHA2-256-128 and HMAC-SHA1-96 are offered; HMAC-MD5-96 is marked as legacy
+# = https://www.rfc-editor.org/rfc/rfc8221#section-7
+# # OUI compression is not offered
+# = https://www.rfc-editor.org/rfc/rfc2403#section-2
+# # HMAC-MD5-96 has a key of 128 bits
+# = https://www.rfc-editor.org/rfc/rfc2404#section-2
+# # HMAC-SHA1-96 has a key of 160 bits
+def test_what_must_be_offered_is_and_what_must_not_is_old() -> None:
+    listed = {algorithm.name: algorithm for algorithm in algorithms()}
+    for name in ("aes-cbc", "aes-gcm-16", "null", "hmac-sha2-256-128", "hmac-sha1-96"):
+        assert not listed[name].legacy, name
+    for name in ("des-cbc", "des-iv64", "blowfish-cbc", "hmac-md5-96"):
+        assert listed[name].legacy, name
+    assert {name for name, each in listed.items() if each.kind == "compression"} == {"deflate"}, "no OUI"
+    keys = {name: listed[name].key_bits for name in ("hmac-md5-96", "hmac-sha1-96")}
+    assert keys == {"hmac-md5-96": [128], "hmac-sha1-96": [160]}
+
+
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2.3.4
+# # the key's bits fit the algorithm, weak keys are refused
 @pytest.mark.parametrize("algorithm", algorithms(), ids=lambda algorithm: algorithm.name)
 def test_every_algorithm_takes_the_key_lengths_it_lists_and_no_other(algorithm: Algorithm) -> None:
     def add(bits: int) -> None:
@@ -348,6 +371,8 @@ def test_what_protects_nothing_is_refused_until_it_is_permitted() -> None:
     engine.sad_add(sa_params(**nothing))
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2.3.4
+# # the key's bits fit the algorithm, weak keys are refused
 def test_a_weak_key_is_refused_by_name() -> None:
     with pytest.raises(EngineError, match="des-cbc: this key is a weak one") as caught:
         Engine().sad_add(

@@ -38,6 +38,8 @@ from unit.one_sa import (
 # --- packets -----------------------------------------------------------------------------------------
 
 
+# = https://www.rfc-editor.org/rfc/rfc4301#section-3.2
+# # ESP is offered
 def test_a_protected_packet_arrives_as_it_was() -> None:
     out = sender().outbound(PACKET)
     assert (out.dropped, out.reason, out.explanation, out.delivered) == (False, None, None, [])

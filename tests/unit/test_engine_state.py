@@ -37,6 +37,8 @@ from unit.one_sa import (
 # --- databases ---------------------------------------------------------------------------------------
 
 
+# = https://www.rfc-editor.org/rfc/rfc4301#section-4.4.2.1
+# # an SAD entry has SPI, counter, overflow flag, window, keys, lifetimes, mode and ends
 def test_an_sa_is_seen_as_it_was_added() -> None:
     engine = Engine(clock="manual")
     soft, hard = Limits(bytes=5, use_secs=6), Limits(packets=7, add_secs=8)

@@ -29,13 +29,14 @@ class Malformed(Exception):
         self.send_failed = send_failed
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2
+# # version 2, lengths in units of 8 bytes, a reply has the request's sequence number and process
 def decode(data: bytes, dialect: Dialect) -> Message:
     """Read one datagram as one message.
 
     Raises:
         Malformed: for anything that is not exactly one well-formed message; never another exception.
     """
-    # = https://www.rfc-editor.org/rfc/rfc2367#section-2
     if len(data) < HEADER_BYTES:
         raise Malformed(dialect.short_errno, send_failed=True)
     version, kind, number, satype, length, reserved, seq, pid = HEADER.unpack_from(data)
@@ -51,8 +52,9 @@ def decode(data: bytes, dialect: Dialect) -> Message:
     return Message(message_type, satype, number, seq, pid, reserved, extensions)
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2.3
+# # an extension twice, of no length, beyond the message or of an unknown kind: EINVAL, and nothing is changed
 def _extensions(data: bytes, dialect: Dialect) -> dict[SadbExtType, Extension]:
-    # = https://www.rfc-editor.org/rfc/rfc2367#section-2.3
     readers = readers_of(dialect)
     extensions: dict[SadbExtType, Extension] = {}
     at, end = HEADER_BYTES, len(data)
@@ -73,6 +75,8 @@ def _extensions(data: bytes, dialect: Dialect) -> dict[SadbExtType, Extension]:
     return extensions
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2.2
+# # what fills an extension up to 8 bytes is zero
 def encode(message: Message, dialect: Dialect) -> bytes:
     """Write one message; all padding and reserved octets are zero.
 

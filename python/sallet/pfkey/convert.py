@@ -196,6 +196,8 @@ def sa_params(message: Message, dialect: Dialect, *, with_keys: bool = True) -> 
     )
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2.3.4
+# # the key's bits fit the algorithm, weak keys are refused
 def _key(message: Message, kind: SadbExtType) -> bytes:
     key = maybe(message, kind, Key)
     if key is None:

@@ -121,6 +121,8 @@ class Handlers:
 
     # Events of the engine.
 
+    # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.8
+    # # EXPIRE says soft once and hard once, with the current counters
     def event(
         self, event: _core.AcquireEvent | _core.ExpireEvent | _core.PolicyExpireEvent
     ) -> Message | None:
@@ -170,6 +172,8 @@ class Handlers:
             raise Refusal("not-found")
         return [self._told(message, view, Delivery.ONE)]
 
+    # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.3
+    # # the reply to ADD goes to all listeners, without keys
     def add(self, message: Message, peer: Peer) -> Iterable[Reply]:
         """Add a mature SA (RFC 2367 §3.1.3)."""
         view = self.changes.sad_add(convert.sa_params(message, self.dialect))
@@ -185,6 +189,8 @@ class Handlers:
             view = self.changes.sad_update(convert.sa_params(message, self.dialect, with_keys=False))
         return [self._told(message, view, Delivery.ALL)]
 
+    # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.4
+    # # DELETE names an SA by SPI and addresses; one that is not there is ESRCH
     def delete(self, message: Message, peer: Peer) -> Iterable[Reply]:
         """Remove one SA, or those between two addresses where the dialect knows that (RFC 2367 §3.1.4)."""
         source, destination = convert.ends(message)
@@ -199,6 +205,8 @@ class Handlers:
         view = self.changes.sad_delete(sa.spi, found, destination.address, matched)
         return [self._told(message, view, Delivery.ALL, state="dead")]
 
+    # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.5
+    # # GET names an SA by SPI and addresses; one that is not there is ESRCH
     def get(self, message: Message, peer: Peer) -> Iterable[Reply]:
         """Show one SA, keys included, to the socket that asked (RFC 2367 §3.1.5)."""
         source, destination = convert.ends(message)
@@ -208,6 +216,8 @@ class Handlers:
             raise Refusal("not-found")
         return [self._told(message, view, Delivery.ONE)]
 
+    # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.9
+    # # FLUSH removes every SA of a type
     def flush(self, message: Message, peer: Peer) -> Iterable[Reply]:
         """Remove every SA, or every SA of one protocol (RFC 2367 §3.1.9)."""
         count = self.changes.sad_flush(convert.optional_protocol(message, self.dialect))
@@ -231,6 +241,8 @@ class Handlers:
 
         return self._dumped(views, told)
 
+    # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.10
+    # # DUMP is one message for each SA, from one snapshot, and says which is the last
     def _dumped(self, views: Sequence[_View], told: Callable[[_View, int], Reply]) -> Iterator[Reply]:
         if not views:
             raise Refusal("no-entries")

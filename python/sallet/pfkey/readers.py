@@ -109,6 +109,8 @@ def _parse_lifetime(data: bytes, dialect: Dialect) -> Lifetime:
     return Lifetime(*LIFETIME.unpack_from(data, 4))
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2.3.3
+# # prefix lengths are bounded by the address, unused ports and padding are zero
 def _parse_address(data: bytes, dialect: Dialect) -> Address:
     proto, prefixlen = ADDRESS.unpack_from(data, 4)
     _, size = _family_at(data, ADDRESS_BYTES, dialect)

@@ -261,6 +261,8 @@ def policy(view: _core.PolicyView, kind: SadbMsgType, dialect: Dialect) -> dict[
     return extensions
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.7
+# # REGISTER answers with the algorithms that are supported
 def supported(dialect: Dialect, provided: frozenset[str]) -> dict[SadbExtType, Extension]:
     """List the algorithms of the dialect that the engine provides for any key (RFC 2367 §3.1.7)."""
 

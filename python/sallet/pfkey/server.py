@@ -198,6 +198,8 @@ class PfkeyServer:
 
     # Events of the engine.
 
+    # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6
+    # # ACQUIRE goes to registered sockets only, and an error from there frees what waits
     def engine_event(self, event: _core.AcquireEvent | _core.ExpireEvent | _core.PolicyExpireEvent) -> None:
         """Tell the registered sockets of an event, and let the host follow what it changed."""
         if isinstance(event, _core.ExpireEvent) and event.hard:
@@ -238,6 +240,8 @@ class _Said:
         return data
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-1
+# # only a privileged process may speak, and a full listener loses its own messages only
 def _bind(path: Path) -> socket.socket:
     """Bind a listening socket, however long its directory's name is."""
     with suppress(FileNotFoundError):

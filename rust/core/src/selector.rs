@@ -252,6 +252,8 @@ impl Selector {
     }
 
     /// Whether a packet with these values is covered.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1.1
+    //# selectors are addresses, protocol, ports, ICMP type and code, Mobility Header type; ANY and OPAQUE are values
     #[must_use]
     pub fn matches(&self, key: &SelectorKey) -> bool {
         self.next_layer
@@ -263,6 +265,10 @@ impl Selector {
 
     //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1.1
     //# ANY also covers OPAQUE and protocols without ports; a range of ports covers neither.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-7.3
+    //# later fragments are not sent on an SA with ports unless fragments are followed by state
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-7.4
+    //# later fragments do not pass by an entry with ports unless fragments are followed by state
     fn matches_ports(&self, ports: Ports) -> bool {
         let (source, destination) = match ports {
             Ports::Known { source, destination } => (source, destination),
@@ -442,6 +448,8 @@ mod tests {
 
     //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1.1
     //# ANY also covers OPAQUE and protocols without ports; a range of ports covers neither.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-7.3
+    //# later fragments are not sent on an SA with ports unless fragments are followed by state
     #[test]
     fn opaque_is_not_any() {
         let any = selector(None, PortRange::ANY, PortRange::ANY);
@@ -466,6 +474,8 @@ mod tests {
         )));
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1.1
+    //# selectors are addresses, protocol, ports, ICMP type and code, Mobility Header type; ANY and OPAQUE are values
     #[test]
     fn each_part_counts() {
         let ssh = selector(Some(6), PortRange::ANY, PortRange::single(22));

@@ -49,6 +49,8 @@ def recorded() -> list[bytes]:
     return found
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2.2
+# # what fills an extension up to 8 bytes is zero
 def test_every_recorded_message_is_written_as_it_was_read() -> None:
     found = recorded()
     assert len(found) > 90
@@ -140,6 +142,10 @@ def whole(*extensions: bytes) -> bytes:
 SA_BODY = struct.pack("=I4BI", 1, 0, 0, 0, 0, 0)
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2.3
+# # an extension twice, of no length, beyond the message or of an unknown kind: EINVAL, and nothing is changed
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2.3.3
+# # prefix lengths are bounded by the address, unused ports and padding are zero
 @pytest.mark.parametrize(
     "data",
     [
@@ -177,6 +183,8 @@ def test_an_unknown_extension_is_skipped_by_linux_and_refused_by_the_others() ->
         assert caught.value.send_failed is dialect.bad_extension_fails_send
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-2
+# # version 2, lengths in units of 8 bytes, a reply has the request's sequence number and process
 @pytest.mark.parametrize(
     ("data", "linux", "kame"),
     [

@@ -265,6 +265,19 @@ def test_source_matters_in_sallet_and_not_in_linux() -> None:
         assert one(handlers, wrong).errno == expected
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.4
+# # DELETE names an SA by SPI and addresses; one that is not there is ESRCH
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.5
+# # GET names an SA by SPI and addresses; one that is not there is ESRCH
+@pytest.mark.parametrize("kind", [Msg.GET, Msg.DELETE])
+def test_one_that_is_not_there_is_esrch(kind: Msg) -> None:
+    handlers = serve("sallet")
+    handlers.handle(add(0x1001))
+    assert refused(handlers, about(kind, 0x1002)) == errno.ESRCH
+    assert one(handlers, about(kind, 0x1001)).errno == 0
+    assert (refused(handlers, about(kind, 0x1001)) == errno.ESRCH) if kind is Msg.DELETE else True
+
+
 def test_kame_deletes_all_of_a_pair() -> None:
     handlers = serve("kame")
     for spi in (0x1001, 0x1002):
@@ -326,6 +339,8 @@ def test_what_would_have_no_effect_is_refused() -> None:
     assert one(handlers, add(ADDRESS_PROXY=Address(IPv4Address(0), 0, 0, 255))).errno == 0
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.7
+# # REGISTER answers with the algorithms that are supported
 def test_register_is_remembered_for_the_socket() -> None:
     handlers, peer = serve("sallet"), Peer()
     (reply,) = handlers.answer(Message(Msg.REGISTER, ESP), peer)
@@ -507,6 +522,8 @@ def test_an_acquire_says_who_asks_and_what_would_do() -> None:
         codec.encode(told, DIALECTS[dialect])
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.8
+# # EXPIRE says soft once and hard once, with the current counters
 def test_an_expire_tells_the_lifetime_that_fired_and_no_keys() -> None:
     handlers = serve("sallet")
     handlers.handle(add(LIFETIME_SOFT=Lifetime(0, 0, 10, 0), LIFETIME_HARD=Lifetime(0, 0, 20, 0)))

@@ -77,6 +77,8 @@ def test_everybody_hears_a_change_each_in_its_dialect_and_none_the_keys(house: A
     assert asker.receive() == []
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6
+# # ACQUIRE goes to registered sockets only, and an error from there frees what waits
 def test_registered_sockets_hear_events_and_others_do_not(house: Any) -> None:
     manager, other, bsd = house.connect("linux"), house.connect("linux"), house.connect("kame")
     for program in (manager, bsd):
@@ -137,6 +139,8 @@ def test_promiscuous_copies_are_wrapped_in_kame(house: Any) -> None:
 # Nothing is cut short, and nobody waits for somebody else.
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.10
+# # DUMP is one message for each SA, from one snapshot, and says which is the last
 def test_a_dump_waits_for_a_slow_reader_and_others_do_not(house: Any) -> None:
     count = 3000
     fill(house, count)
@@ -175,6 +179,8 @@ def test_requests_wait_while_their_replies_are_not_taken(house: Any) -> None:
     assert sent > REPLIES_WAITING_MAX
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-1
+# # only a privileged process may speak, and a full listener loses its own messages only
 def test_a_listener_that_does_not_read_loses_its_own_copies_only(house: Any) -> None:
     stuck, asker, listener = house.connect("sallet"), house.connect("sallet"), house.connect("sallet")
     rounds = 0
@@ -277,6 +283,8 @@ def test_a_fault_of_ours_costs_one_request(house: Any, monkeypatch: pytest.Monke
 # The socket itself.
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-1
+# # only a privileged process may speak, and a full listener loses its own messages only
 def test_the_socket_is_for_owner_and_group_and_replaces_what_a_killed_daemon_left(tmp_path: Path) -> None:
     path = tmp_path / "pfkey.sock"
     umask = os.umask(0)

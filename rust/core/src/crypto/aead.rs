@@ -150,6 +150,8 @@ fn whole_gcm(key: &[u8]) -> Option<LessSafeKey> {
 }
 
 /// AES-GCM with a 16-byte ICV; the key length chooses AES-128, -192 or -256.
+//= https://www.rfc-editor.org/rfc/rfc4106#section-6
+//# an ICV of 16 bytes is offered
 pub(super) fn aes_gcm_16(material: &[u8]) -> Option<AeadKey> {
     let (key, salt) = salt::split(material, salt::GCM_BYTES)?;
     let key = whole_gcm(key)?;

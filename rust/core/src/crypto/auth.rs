@@ -121,6 +121,8 @@ fn other(mac: impl Mac + 'static) -> AuthKey {
 }
 
 /// HMAC-SHA-1.
+//= https://www.rfc-editor.org/rfc/rfc2404#section-2
+//# HMAC-SHA1-96 has a key of 160 bits
 #[expect(clippy::unnecessary_wraps, reason = "every row's function has this shape")]
 pub(super) fn hmac_sha1(key: &[u8]) -> Option<AuthKey> {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
@@ -128,6 +130,8 @@ pub(super) fn hmac_sha1(key: &[u8]) -> Option<AuthKey> {
 }
 
 /// HMAC-SHA-256.
+//= https://www.rfc-editor.org/rfc/rfc4868#section-2.1
+//# keys have the length of the hash, ICVs half of it
 #[expect(clippy::unnecessary_wraps, reason = "every row's function has this shape")]
 pub(super) fn hmac_sha2_256(key: &[u8]) -> Option<AuthKey> {
     Some(AuthKey(Inner::Hmac(hmac::Key::new(hmac::HMAC_SHA256, key))))
@@ -146,6 +150,8 @@ pub(super) fn hmac_sha2_512(key: &[u8]) -> Option<AuthKey> {
 }
 
 /// HMAC-MD5.
+//= https://www.rfc-editor.org/rfc/rfc2403#section-2
+//# HMAC-MD5-96 has a key of 128 bits
 pub(super) fn hmac_md5(key: &[u8]) -> Option<AuthKey> {
     Some(other(Hashed::md5(key)?))
 }

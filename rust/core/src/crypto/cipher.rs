@@ -116,6 +116,8 @@ pub(super) fn aes(key: &[u8]) -> Option<&'static Algorithm> {
 }
 
 /// AES-CBC; the key length chooses AES-128, -192 or -256.
+//= https://www.rfc-editor.org/rfc/rfc3602#section-2.1
+//# keys of 128 bits are supported
 pub(super) fn aes_cbc(key: &[u8]) -> Option<CipherKey> {
     let algorithm = aes(key)?;
     let encrypting = EncryptingKey::cbc(UnboundCipherKey::new(algorithm, key).ok()?).ok()?;
@@ -162,6 +164,8 @@ pub(super) fn cast128_cbc(key: &[u8]) -> Option<CipherKey> {
 }
 
 /// Camellia-CBC.
+//= https://www.rfc-editor.org/rfc/rfc4312#section-2
+//# Camellia in CBC has keys of 128, 192 and 256 bits and an IV of 16 bytes
 pub(super) fn camellia_cbc(key: &[u8]) -> Option<CipherKey> {
     block::camellia(key).map(cbc)
 }
@@ -171,6 +175,8 @@ const fn cbc(key: Box<dyn Cbc>) -> CipherKey {
 }
 
 /// NULL: the text stays as it is.
+//= https://www.rfc-editor.org/rfc/rfc2410#section-2
+//# NULL leaves the text as it is, without an IV and without blocks
 #[expect(clippy::unnecessary_wraps, reason = "every row's function has this shape")]
 pub(super) fn null(_key: &[u8]) -> Option<CipherKey> {
     Some(CipherKey(Inner::Null))

@@ -138,6 +138,12 @@ const ANY_OR_NONE: &[u16] = &whole_bytes::<257>(0);
 const SWEET32_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Every algorithm there is, encryption first, in the order people should prefer them.
+//= https://www.rfc-editor.org/rfc/rfc8221#section-5
+//# AES-CBC, AES-GCM-16 and NULL are offered; DES, DES-IV64 and Blowfish are marked as legacy
+//= https://www.rfc-editor.org/rfc/rfc8221#section-6
+//# HMAC-SHA2-256-128 and HMAC-SHA1-96 are offered; HMAC-MD5-96 is marked as legacy
+//= https://www.rfc-editor.org/rfc/rfc8221#section-7
+//# OUI compression is not offered
 pub const ALGORITHMS: &[Algorithm] = &[
     aead(
         "aes-gcm-16",

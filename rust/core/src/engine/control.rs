@@ -40,6 +40,8 @@ impl Engine {
     /// # Errors
     /// `Exists` if SPI, protocol and destination are taken; what the algorithms, the window and the addresses
     /// are refused for.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.5
+    //# SAs are made by hand and by a key manager
     pub fn sad_add(&self, params: SaParams, now: Instant) -> Result<SaView, Error> {
         let association = Arc::new(self.associate(params, now)?);
         self.sad.write().insert(Arc::clone(&association))?;

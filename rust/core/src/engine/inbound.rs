@@ -127,6 +127,10 @@ impl Pass<'_> {
     }
 
     /// Finds the SA that the packet is for; `None` if it is not for IPsec here.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
+    //# a packet for which there is no SA is discarded
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.2
+    //# a packet for which there is no SA is discarded
     fn association_for(
         &self,
         packet: &[u8],
@@ -186,6 +190,8 @@ impl Pass<'_> {
         Ok(association)
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc3948#section-2.1
+    //# the receiver does not depend on the UDP checksum being zero
     fn find(&self, packet: &[u8], summary: &Summary) -> Result<Option<Found>, DropReason> {
         let at = summary.payload_at;
         if let Some(protocol) = Protocol::from_number(summary.next_layer) {
@@ -344,6 +350,8 @@ impl Pass<'_> {
     }
 
     /// Judges what is left when no SA is left to undo.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
+    //# cleartext that an entry says to protect is discarded
     fn check_policy(&mut self, packet: &[u8], summary: &Summary) -> Result<(), DropReason> {
         let key = summary.selector_key(packet);
         let local = self.config.is_local(&summary.destination);
@@ -397,6 +405,8 @@ const fn is_whole_packet(next_header: u8) -> bool {
 }
 
 /// The mode in which the packet was sealed; `None` if the SA cannot have sealed it.
+//= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
+//# a host supports transport and tunnel mode, a gateway tunnel mode
 const fn observed_mode(mode: Mode, next_header: u8) -> Option<Mode> {
     let whole_packet = is_whole_packet(next_header);
     match mode {

@@ -67,9 +67,17 @@ impl Pass<'_> {
         self.worker.chain.clear();
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
+    //# every packet that crosses the boundary is looked up in the SPD
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1
+    //# what is looked up is discarded, bypassed or protected, and nothing else becomes of it
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-6.1.2
+    //# ICMP from the protected side is judged by the SPD like other packets
     fn outbound_route(&mut self, packet: &mut PacketBuf) -> Result<Route, DropReason> {
         let summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
         packet.truncate(summary.total_bytes);
+        //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2
+        //# the hop limit of a forwarded packet is one less
         if self.config.decrement_hop_limit
             && !self.config.is_local(&summary.source)
             && !ip::decrement_hop_limit(packet.as_mut_slice())
@@ -126,6 +134,8 @@ impl Pass<'_> {
     }
 
     /// Finds an SA for each template before anything is changed, so that no packet is sealed by halves.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-7
+    //# a tunnel without ports carries first and later fragments alike
     fn choose_chain(
         &mut self,
         policy: &Policy,
@@ -192,6 +202,8 @@ impl Pass<'_> {
         Err(DropReason::OutTooBig)
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc2401#section-4.3
+    //# SAs are bundled: AH around ESP, and tunnels within tunnels
     fn seal_chain(&mut self, packet: &mut PacketBuf, first: Summary) -> Result<Route, DropReason> {
         let chain = core::mem::take(&mut self.worker.chain);
         let mut route = Err(DropReason::OutNoSa);

@@ -64,6 +64,8 @@ impl SaPath {
     /// addresses that policy never gave it, so nothing passes over one.
     //= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
     //# the packet is matched to the policy that would have sent it: SAs applied and SAs required must agree
+    //= https://www.rfc-editor.org/rfc/rfc2401#section-5.2.1
+    //# the SAs of a packet, in their order, are those that policy asked for
     pub(super) fn satisfies(&self, templates: &[Template], config: &Config) -> bool {
         // Bit n: the templates so far can be paired so that the outermost n hops are left.
         let mut left = self.without_transport(1 << self.hops.len(), 0);
@@ -334,6 +336,8 @@ mod tests {
         assert!(!check(&[seen], &[elsewhere, esp]));
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc2401#section-5.2.1
+    //# the SAs of a packet, in their order, are those that policy asked for
     #[test]
     fn order_counts_from_the_inside() {
         let ah = Hop {

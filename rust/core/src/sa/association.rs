@@ -252,6 +252,8 @@ impl Association {
 
     //= https://www.rfc-editor.org/rfc/rfc4303#section-3.3.3
     //# A sender must not send a packet whose number would cycle, unless the check is off by agreement.
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-3.3.2
+    //# the first packet has number 1, and no number cycles while the replay check is on
     fn following(&self, last: u64) -> Result<u64, DropReason> {
         let next = last.checked_add(1).ok_or(DropReason::SequenceOverflow)?;
         if self.params.esn || Sequence(next).low() != 0 {

@@ -71,6 +71,8 @@ impl Lease for Until {
 //= https://www.rfc-editor.org/rfc/rfc4303#section-3.3.3
 //# A sender must not send a packet whose number would cycle, unless the check is off by agreement.
 // bug-row: 47
+//= https://www.rfc-editor.org/rfc/rfc4302#section-3.3.2
+//# the first packet has number 1, and no number cycles while the replay check is on
 #[test]
 fn thirty_two_bits_end_before_they_wrap() {
     let sa = mature(params());

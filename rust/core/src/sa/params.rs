@@ -19,6 +19,8 @@ pub struct UdpEncap {
 }
 
 /// What is said about an SA when it is added.
+//= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.2.1
+//# an SAD entry has SPI, counter, overflow flag, window, keys, lifetimes, mode and ends
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaParams {
     /// SPI, protocol and destination: its name.

@@ -79,8 +79,11 @@ impl ReplayWindow {
     ///
     /// # Errors
     /// `Replay` if the number was marked or left the window since `check`: another packet was faster.
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-3.4.3
     //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.3
     //# The window moves only for a packet whose ICV was verified.
+    //= https://www.rfc-editor.org/rfc/rfc9333#section-4
+    //# a receiver takes gaps in sequence numbers
     pub fn mark(&mut self, sequence: Sequence) -> Result<(), DropReason> {
         if !self.is_new(sequence) {
             return Err(DropReason::Replay);
@@ -239,6 +242,7 @@ mod tests {
         assert_eq!(at(64, 0xffff_fff0).check(0), Ok(Sequence(1 << 32)));
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-3.4.3
     //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.3
     //# The window moves only for a packet whose ICV was verified.
     #[test]
@@ -275,6 +279,10 @@ mod tests {
     }
 
     /// Every pair (top, number) near the edges of words and of the ring, for every size that rounds differently.
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.3
+    //# A window of 32 must be possible, 64 should be the default, larger ones may exist.
+    //= https://www.rfc-editor.org/rfc/rfc6479#section-3
+    //# Moving the window clears the words it enters, at most all of them; no bit is shifted.
     #[test]
     fn every_distance_agrees_with_the_oracle() {
         for size in [31, 32, 33, 63, 64, 65, 127, 128, 129, 192] {
@@ -377,6 +385,8 @@ mod tests {
     }
 
     proptest! {
+        //= https://www.rfc-editor.org/rfc/rfc9333#section-4
+        //# a receiver takes gaps in sequence numbers
         #[test]
         fn a_long_run_agrees_with_the_oracle(size in sizes(), steps in steps()) {
             let (mut window, mut oracle) = (window(size, false), Oracle::default());

@@ -97,6 +97,8 @@ impl Sad {
         Ok(old)
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
+    //# several SAs with the same selectors and ends may exist at once, and packets of each are taken
     fn link(&mut self, association: Arc<Association>) {
         let serial = association.serial();
         for key in pair_keys(&association) {
@@ -137,6 +139,8 @@ impl Sad {
     /// Finds the SA of an inbound packet, whatever its state.
     //= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
     //# An inbound unicast packet is mapped to its SA by the SPI, with the protocol if the receiver likes.
+    //= https://www.rfc-editor.org/rfc/rfc2401#section-4.1
+    //# an SA is named by SPI, destination and protocol, so that others may have the same SPI
     #[must_use]
     pub fn inbound_sa(&self, spi: Spi, destination: IpAddr, protocol: Protocol) -> Option<Arc<Association>> {
         self.lookup(&SaId {
@@ -408,6 +412,8 @@ mod tests {
 
     //= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
     //# An inbound unicast packet is mapped to its SA by the SPI, with the protocol if the receiver likes.
+    //= https://www.rfc-editor.org/rfc/rfc2401#section-4.1
+    //# an SA is named by SPI, destination and protocol, so that others may have the same SPI
     #[test]
     fn one_spi_may_exist_once_for_each_destination_and_protocol() {
         let mut sad = Sad::new(1);
@@ -553,6 +559,8 @@ mod tests {
         assert!(sad.by_cpi.is_empty());
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
+    //# several SAs with the same selectors and ends may exist at once, and packets of each are taken
     #[test]
     fn preference_among_old_new_and_dying() {
         let mut sad = Sad::new(1);

@@ -99,6 +99,8 @@ impl Ah {
     /// `NoBuffer` if the packet does not fit its buffer, `SequenceOverflow` if no IV is left.
     //= https://www.rfc-editor.org/rfc/rfc4543#section-4
     //# in AH the IV of 8 bytes stands in front of the ICV
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-2.5
+    //# the sequence number is always there
     pub fn insert(
         &self,
         order: &Order,
@@ -163,6 +165,8 @@ impl Ah {
     /// that AH can cover, `AuthFailed` if the ICV is not right; the packet is as before then.
     //= https://www.rfc-editor.org/rfc/rfc4302#section-3.4.4
     //# the ICV is compared whole, with the fields that may change taken as zero; no match, no packet
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-2.3
+    //# the reserved field is ignored on receipt, and in the ICV
     pub fn open(
         &self,
         at: usize,
@@ -199,6 +203,8 @@ impl Ah {
     /// The field of the ICV while the ICV is computed.
     //= https://www.rfc-editor.org/rfc/rfc4302#section-3.3.3
     //# the ICV field is zero for the computation, the padding behind it counts as it is
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-3.3.3.2
+    //# the padding of the ICV is in the ICV, padding that a hash would need is not sent
     fn zeros(&self) -> &'static [u8] {
         &ZEROS[..self.field_bytes()]
     }

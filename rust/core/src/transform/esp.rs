@@ -109,6 +109,8 @@ impl Esp {
     /// buffer, `OutTooBig` if it is longer than the cipher allows; the packet must not be sent then.
     //= https://www.rfc-editor.org/rfc/rfc4303#section-3.3.2
     //# encryption comes before the integrity algorithm
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-3.2
+    //# ESP is offered
     pub fn seal(
         &self,
         at: usize,
@@ -130,6 +132,8 @@ impl Esp {
         self.seal_with_iv(at, next_header, sequence, iv, packet)
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-3.2
+    //# integrity alone and encryption with integrity are both offered
     fn seal_with_iv(
         &self,
         at: usize,
@@ -186,6 +190,8 @@ impl Esp {
     //# the ICV is verified first; a packet that fails is discarded
     //= https://www.rfc-editor.org/rfc/rfc4303#section-2.8
     //# the SA says how long the ICV is
+    //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.4
+    //# nothing of the plaintext leaves, and every failure behind the ICV looks the same
     pub fn open(&self, at: usize, sequence: Sequence, packet: &mut PacketBuf) -> Result<u8, DropReason> {
         let text_at = self.header_bytes + self.iv_bytes;
         let text_bytes = packet

@@ -64,6 +64,12 @@ pub const fn decide_df(policy: DfPolicy, inner: &ip::Summary) -> bool {
 //# TTL and header checksum are constructed, DSCP and ECN copied
 //= https://www.rfc-editor.org/rfc/rfc6040#section-4.1
 //# normal mode: the outer ECN field is a copy of the inner one
+//= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2
+//# the outer addresses are those of the SA
+//= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2
+//# IPv4 options and IPv6 extension headers are not copied to the outer header
+//= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2
+//# IPv4 goes through IPv6 and IPv6 through IPv4
 pub fn push_outer(packet: &mut PacketBuf, outer: &Outer) -> Result<(), DropReason> {
     let payload_bytes = packet.len();
     let header_bytes = match outer.source {
@@ -108,6 +114,8 @@ pub fn push_outer(packet: &mut PacketBuf, outer: &Outer) -> Result<(), DropReaso
 /// `BadPadding` if what is inside is no whole IP packet, `InEcnViolation` if RFC 6040 says drop.
 //= https://www.rfc-editor.org/rfc/rfc4303#section-2.7
 //# bytes behind the inner packet's own length are padding for traffic flow confidentiality
+//= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2.1
+//# decapsulation leaves the inner DSCP as it is
 pub fn pop_outer(packet: &mut PacketBuf, at: usize, outer_traffic_class: u8) -> Result<(), DropReason> {
     packet.pop_front(at).map_err(|_| DropReason::BadPadding)?;
     let (total_bytes, inner_traffic_class) = inner_header(packet.as_slice()).ok_or(DropReason::BadPadding)?;
@@ -178,6 +186,10 @@ mod tests {
     //# TTL and header checksum are constructed, DSCP and ECN copied
     //= https://www.rfc-editor.org/rfc/rfc6040#section-4.1
     //# normal mode: the outer ECN field is a copy of the inner one
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2
+    //# the outer addresses are those of the SA
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2
+    //# IPv4 goes through IPv6 and IPv6 through IPv4
     #[test]
     fn every_family_in_every_family() {
         for (inside, outside) in [(V4, V4), (V4, V6), (V6, V4), (V6, V6)] {
@@ -204,6 +216,8 @@ mod tests {
 
     //= https://www.rfc-editor.org/rfc/rfc6040#section-4.2
     //# figure 4: the outgoing header by inner and outer header
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2.1
+    //# decapsulation leaves the inner DSCP as it is
     #[test]
     fn ecn_in_all_sixteen_cells() {
         // Rows: inner Not-ECT, ECT(1), ECT(0), CE; columns: outer in the same order; None is a drop.

@@ -26,6 +26,8 @@ pub enum Kind {
 //# IKE has four zero bytes where ESP has its SPI.
 //= https://www.rfc-editor.org/rfc/rfc3948#section-2.3
 //# A keepalive is one byte of the value 0xFF; the receiver should ignore it.
+//= https://www.rfc-editor.org/rfc/rfc3948#section-2.1
+//# SPI 0 is not used in UDP
 #[must_use]
 pub fn classify(payload: &[u8]) -> Kind {
     match payload {

@@ -95,6 +95,22 @@ fn is_primitive(stem: &str) -> bool {
 //# the key is filled up to 512 bits by the hash's own padding with the length
 //= https://www.rfc-editor.org/rfc/rfc1829#section-2
 //# an IV of 32 bits is followed by its complement
+//= https://www.rfc-editor.org/rfc/rfc4106#section-6
+//# an ICV of 16 bytes is offered
+//= https://www.rfc-editor.org/rfc/rfc4309#section-3.1
+//# ICVs of 8 and 16 bytes must be there, 12 may
+//= https://www.rfc-editor.org/rfc/rfc4309#section-4
+//# the nonce has 11 bytes, which leaves four for the length
+//= https://www.rfc-editor.org/rfc/rfc3686#section-4
+//# nonce, then IV, then a block counter that starts at one
+//= https://www.rfc-editor.org/rfc/rfc4868#section-2.1
+//# keys have the length of the hash, ICVs half of it
+//= https://www.rfc-editor.org/rfc/rfc3602#section-2.1
+//# keys of 128 bits are supported
+//= https://www.rfc-editor.org/rfc/rfc3566#section-4
+//# a last block that is not whole, or none at all, is filled up with a one bit and zeros
+//= https://www.rfc-editor.org/rfc/rfc4312#section-2
+//# Camellia in CBC has keys of 128, 192 and 256 bits and an IV of 16 bytes
 #[test]
 fn every_file_of_the_project() {
     let asked = ask(&folder(), is_primitive);

@@ -55,6 +55,8 @@ fn aeads() {
 }
 
 /// The good cases of AES-GCM, with their tags cut: they stay good, and any bit changed or left makes them bad.
+//= https://www.rfc-editor.org/rfc/rfc4106#section-6
+//# ICVs of 8 and 12 bytes are the front of the whole one
 #[test]
 fn cut_tags() {
     for (algorithm, tag_bytes) in [("aes-gcm-12", 12), ("aes-gcm-8", 8)] {

@@ -44,6 +44,8 @@ fn same_packet(got: &[u8], sent: &[u8]) -> bool {
 
 //= https://www.rfc-editor.org/rfc/rfc4302#section-3.3.3
 //# AH covers the IP header in front of it, so that header must be there first
+//= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
+//# a host supports transport and tunnel mode, a gateway tunnel mode
 #[test]
 fn both_modes_in_all_pairs_of_families() {
     for (hosts, ends) in [

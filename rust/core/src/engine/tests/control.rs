@@ -43,6 +43,8 @@ fn an_sa_can_be_added_seen_and_deleted_once() {
 //# GETSPI makes a larval SA with an SPI out of the range asked for
 //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.2
 //# UPDATE turns a larval SA into a mature one
+//= https://www.rfc-editor.org/rfc/rfc4301#section-4.5
+//# SAs are made by hand and by a key manager
 #[test]
 fn an_spi_becomes_an_sa() {
     let engine = engine();
@@ -123,6 +125,8 @@ fn an_update_of_a_living_sa_changes_lifetimes_and_no_key() {
     assert_eq!(engine.sad_update(other_source, START), Err(Error::InvalidState));
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.9
+//# FLUSH removes every SA of a type
 #[test]
 fn deleteall_takes_a_pair_and_flush_a_protocol() {
     let engine = engine();

@@ -82,6 +82,8 @@ fn the_way_it_came_must_be_the_sas_way() {
     assert_eq!(refused_inbound(&receiver, &wrapped), DropReason::InEncapMismatch);
 }
 
+//= https://www.rfc-editor.org/rfc/rfc3948#section-2.1
+//# SPI 0 is not used in UDP
 #[test]
 fn keepalives_are_swallowed_and_ike_passes() {
     let receiver = engine();

@@ -36,6 +36,10 @@ fn crafted(source: &str, destination: &str, next_header: u8, payload: &[u8], seq
     any_ip::packet(ip(source), ip(destination), protocol::ESP, packet.as_slice()).unwrap()
 }
 
+//= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
+//# a packet for which there is no SA is discarded
+//= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.2
+//# a packet for which there is no SA is discarded
 #[test]
 fn each_exit_has_its_reason() {
     let (sender, receiver) = pair(Mode::Transport);
@@ -94,7 +98,7 @@ fn a_forged_number_does_not_move_the_window() {
 }
 
 //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.1
-//# a fragment that reaches ESP is discarded
+//# a fragment that reaches AH or ESP is discarded
 #[test]
 fn a_fragment_is_not_opened() {
     let (sender, receiver) = pair(Mode::Transport);
@@ -155,6 +159,8 @@ fn a_transport_sa_speaks_for_its_own_source_only() {
 
 //= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
 //# the packet is matched to the policy that would have sent it: SAs applied and SAs required must agree
+//= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
+//# cleartext that an entry says to protect is discarded
 #[test]
 fn cleartext_does_not_pass_for_protected() {
     for mode in [Mode::Transport, Mode::Tunnel] {

@@ -114,6 +114,8 @@ fn chains_seal_from_the_inside_out() {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc2401#section-4.3
+//# SAs are bundled: AH around ESP, and tunnels within tunnels
 #[test]
 fn bundles_and_nested_tunnels_come_apart_again() {
     let (sender, receiver) = (engine(), engine());
@@ -239,6 +241,8 @@ fn the_level_says_what_a_missing_sa_means() {
 
 //= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
 //# transport mode is not applied to a fragment
+//= https://www.rfc-editor.org/rfc/rfc4301#section-7
+//# a tunnel without ports carries first and later fragments alike
 #[test]
 fn a_fragment_goes_through_a_tunnel_only() {
     let fragment = flagged(datagram(A, B), 0x20);
@@ -340,6 +344,8 @@ fn what_may_be_fragmented_is_dropped_without_an_answer() {
     );
 }
 
+//= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2
+//# the hop limit of a forwarded packet is one less
 #[test]
 fn only_forwarded_packets_lose_a_hop() {
     let hop_limit = |packet: &[u8]| Summary::parse(packet).unwrap().hop_limit;

@@ -47,6 +47,8 @@ fn agrees(engine: &Engine, direction: Direction, packet: &[u8]) -> Verdict {
     verdict
 }
 
+//= https://www.rfc-editor.org/rfc/rfc4301#section-5.1
+//# what is looked up is discarded, bypassed or protected, and nothing else becomes of it
 #[test]
 fn every_verdict_is_followed_by_its_deed() {
     let engine = engine();

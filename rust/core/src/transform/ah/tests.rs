@@ -96,6 +96,10 @@ fn all() -> Vec<Case> {
 //# the sender orders the routing header so that it appears as it will at the final destination
 //= https://www.rfc-editor.org/rfc/rfc4302#appendix-A1
 //# each option is immutable or mutable as a whole; one that is not in the table counts as mutable
+//= https://www.rfc-editor.org/rfc/rfc4302#section-2.5
+//# the sequence number is always there
+//= https://www.rfc-editor.org/rfc/rfc4543#section-4
+//# in AH the IV of 8 bytes stands in front of the ICV
 #[test]
 fn packets_of_the_oracle_and_of_a_kernel() {
     for case in all() {

@@ -144,6 +144,10 @@ fn text(len: usize) -> Vec<u8> {
 //# everything is additional data: SPI, sequence number, IV, then the payload with its trailer
 //= https://www.rfc-editor.org/rfc/rfc8750#section-4
 //# the IV is not sent: it is the sequence number, filled up with zeros to 64 bits
+//= https://www.rfc-editor.org/rfc/rfc4543#section-3.2
+//# the nonce is the four bytes of salt followed by the eight of the IV
+//= https://www.rfc-editor.org/rfc/rfc7634#section-2
+//# the nonce is the four bytes of salt followed by the eight of the IV
 #[test]
 fn published_packets() {
     let mut asked = 0;
@@ -159,6 +163,10 @@ fn published_packets() {
     assert!(asked > 6, "{asked}");
 }
 
+//= https://www.rfc-editor.org/rfc/rfc4303#section-3.2
+//# integrity alone and encryption with integrity are both offered
+//= https://www.rfc-editor.org/rfc/rfc2410#section-2
+//# NULL leaves the text as it is, without an IV and without blocks
 #[test]
 fn every_suite_at_every_size_and_offset() {
     for (label, suite) in suites() {
