@@ -1,6 +1,6 @@
 """AH by the letter of RFC 4302 and RFC 1826, written for reading: a second opinion on every byte.
 
-Nothing from sallet may enter: it stands on `struct`, `hmac` and, for GMAC, the package `cryptography`.
+Nothing from sallet may enter: it stands on `struct`, `hmac` and, where AES is, the package `cryptography`.
 Answers to: RFC 4302 sections 2, 3.3.3 and appendix A; RFC 1826; `ipsec(4)` (`ah_cleartos`, `ah_offsetmask`).
 """
 
@@ -14,9 +14,12 @@ from typing import Literal
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from conformance import oracle
+
 MACS = {
     "hmac-md5-96": ("md5", 12),
     "hmac-sha1-96": ("sha1", 12),
+    "hmac-ripemd160-96": ("ripemd160", 12),
     "hmac-sha2-256-128": ("sha256", 16),
     "hmac-sha2-256-96": ("sha256", 12),
     "hmac-sha2-384-192": ("sha384", 24),
@@ -24,6 +27,8 @@ MACS = {
 }
 KEYED = {"keyed-md5": ("md5", 12), "keyed-sha1": ("sha1", 12)}
 """RFC 1828 and RFC 1852: key, filling, text, key."""
+BLOCK_MACS = {"aes-xcbc-mac-96": 12, "aes-cmac-96": 12}
+"""RFC 3566 and RFC 4494; `oracle` computes them."""
 GMACS = ("aes-128-gmac", "aes-192-gmac", "aes-256-gmac")
 """RFC 4543: the key ends with four bytes of salt, and eight bytes of IV stand in front of the ICV."""
 GMAC_IV_BYTES, GMAC_ICV_BYTES, GMAC_SALT_BYTES = 8, 16, 4
@@ -55,6 +60,8 @@ class Sa:
         """Length of the ICV: cut as the algorithm says, or the whole digest in the old format."""
         if self.algorithm in GMACS:
             return GMAC_ICV_BYTES
+        if self.algorithm in BLOCK_MACS:
+            return BLOCK_MACS[self.algorithm]
         digest, cut = {**MACS, **KEYED}[self.algorithm]
         return hashlib.new(digest, usedforsecurity=False).digest_size if self.old else cut
 
@@ -73,6 +80,8 @@ class Sa:
         if self.algorithm in GMACS:
             aead = AESGCM(self.key[:-GMAC_SALT_BYTES])
             return aead.encrypt(self.key[-GMAC_SALT_BYTES:] + iv, b"", text)
+        if self.algorithm in BLOCK_MACS:
+            return oracle.mac(self.algorithm, self.key, text)
         if self.algorithm in KEYED:
             return keyed_hash(KEYED[self.algorithm][0], self.key, text)[: self.icv_bytes()]
         return hmac.new(self.key, text, MACS[self.algorithm][0]).digest()[: self.icv_bytes()]

@@ -11,11 +11,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from conformance import ah_cases
 from conformance.oracle import KEYED, is_aead, mac, seal
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 SOURCE = (
-    "composed in Python by tests/conformance/oracle.py from the package cryptography and hashlib; "
+    "oracle in Python, tests/conformance/oracle.py; from the package cryptography and hashlib; "
     "key, IV and text are SHAKE128 of the case name"
 )
 _SALTED = (20, 28, 36)
@@ -141,14 +142,20 @@ def macs() -> list[dict[str, str]]:
 
 def composed() -> dict[str, list[Any]]:
     """Every file by its name."""
-    return {"esp-oracle-algorithms": packets(), "esp-oracle-old": old_packets(), "mac-oracle": macs()}
+    return {
+        "ah-oracle": [case.record() for case in ah_cases.cases()],
+        "esp-oracle-algorithms": packets(),
+        "esp-oracle-old": old_packets(),
+        "mac-oracle": macs(),
+    }
 
 
-def written(cases: list[Any]) -> str:
+def written(stem: str, cases: list[Any]) -> str:
     """The text of a file."""
-    return json.dumps({"source": SOURCE, "cases": cases}, indent=1) + "\n"
+    source = ah_cases.SOURCE if stem.startswith("ah-") else SOURCE
+    return json.dumps({"source": source, "cases": cases}, indent=1) + "\n"
 
 
 if __name__ == "__main__":
     for stem, found in composed().items():
-        (VECTORS / f"{stem}.json").write_text(written(found))
+        (VECTORS / f"{stem}.json").write_text(written(stem, found))

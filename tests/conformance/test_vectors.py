@@ -59,4 +59,4 @@ def test_primitive(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("stem", compose.composed())
 def test_composed_files_are_what_the_oracle_writes(stem: str) -> None:
-    assert (VECTORS / f"{stem}.json").read_text() == compose.written(compose.composed()[stem])
+    assert (VECTORS / f"{stem}.json").read_text() == compose.written(stem, compose.composed()[stem])

@@ -2,7 +2,7 @@
 //! What a case means to a primitive is `mod.rs`; no answer may be written here.
 //! Answers to: RFC 3602, 3686, 2202, 2286, 4231, 4868, 3566, 4494, 2144, 3713; NIST CAVP; `tests/vectors/README.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{
     Sealed, Tally, aead, aead_passes, auth, auth_passes, bytes, cipher, cipher_passes, files, folder, read,
 };
-use crate::crypto::registry::{ALGORITHMS, Kind};
+use crate::crypto::registry::{ALGORITHMS, Algorithm, IvSource, Kind};
 
 /// A question to one primitive; which fields are there says what it is about.
 #[derive(Deserialize)]
@@ -64,15 +64,10 @@ fn ask(folder: &Path, pick: impl Fn(&str) -> bool) -> usize {
     let mut asked = 0;
     for path in files(folder, pick) {
         let file = read::<Case>(&path);
-        let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
-        for case in &file.cases {
-            let tally = tallies
-                .entry(&case.algorithm)
-                .or_insert_with(|| Tally::new(&case.algorithm, &file.source));
-            tally.count(&case.name, case.passes());
-            asked += 1;
-        }
-        tallies.into_values().for_each(|tally| tally.finish(1));
+        asked += file.cases.len();
+        let cases = file.cases.iter();
+        let asked = cases.map(|case| (case.algorithm.clone(), case.name.as_str(), case.passes()));
+        Tally::each(&file.source, asked);
     }
     asked
 }
@@ -133,6 +128,8 @@ struct Names {
     key: Option<String>,
     encryption: Option<Keyed>,
     authentication: Option<Keyed>,
+    /// The headers in front of AH.
+    headers: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -141,21 +138,69 @@ struct Keyed {
     key: String,
 }
 
-/// No row without a vector: published, or composed by the oracle in `tests/conformance`. Compression is no
-/// function of its input alone: `tests/conformance/test_ipcomp.py` holds it against zlib and a kernel's packets.
-#[test]
-fn every_row_and_every_usual_length_of_key_has_a_vector() {
-    let mut seen: BTreeSet<(String, usize)> = BTreeSet::new();
-    for path in files(&folder(), |_| true) {
-        for case in read::<Names>(&path).cases {
-            let primitive = case.algorithm.zip(case.key);
-            let packet = [case.encryption, case.authentication];
-            let named = packet.into_iter().flatten().map(|keyed| (keyed.name, keyed.key));
-            seen.extend(named.chain(primitive).map(|(name, key)| (name, key.len() * 4)));
+/// An algorithm with a length of key in bits.
+type Seen = BTreeSet<(String, usize)>;
+
+/// What all files have, by what stands around it: nothing, ESP, or AH in one family.
+#[derive(Default)]
+struct Coverage {
+    anywhere: Seen,
+    published: Seen,
+    esp: Seen,
+    ah: [Seen; 2],
+}
+
+impl Coverage {
+    fn of_all_files() -> Self {
+        let mut coverage = Self::default();
+        for path in files(&folder(), |_| true) {
+            let file = read::<Names>(&path);
+            let esp = path.file_stem().unwrap().to_str().unwrap().starts_with("esp-");
+            // A kernel's own packets show that two agree; they are nobody's publication.
+            let published = !file.source.starts_with("oracle") && !file.source.starts_with("captured");
+            for case in file.cases {
+                coverage.add(case, esp, published);
+            }
+        }
+        coverage
+    }
+
+    fn add(&mut self, case: Names, esp: bool, published: bool) {
+        let primitive = case.algorithm.zip(case.key);
+        let packet = [case.encryption, case.authentication];
+        let named = packet.into_iter().flatten().map(|keyed| (keyed.name, keyed.key));
+        for (name, key) in named.chain(primitive) {
+            let seen = (name, key.len() * 4);
+            if esp {
+                self.esp.insert(seen.clone());
+            }
+            if let Some(headers) = &case.headers {
+                self.ah[usize::from(headers.starts_with('6'))].insert(seen.clone());
+            }
+            if published {
+                self.published.insert(seen.clone());
+            }
+            self.anywhere.insert(seen);
         }
     }
-    for row in ALGORITHMS.iter().filter(|row| row.kind != Kind::Compression) {
-        assert!(seen.iter().any(|(name, _)| name == row.name), "{}", row.name);
+}
+
+fn has(seen: &Seen, name: &str) -> bool {
+    seen.iter().any(|(other, _)| other == name)
+}
+
+/// Compression is no function of its input alone: `tests/conformance/ipcomp_zlib.py` holds it against zlib, and
+/// `tests/interop/test_linux_ipcomp.py` against a kernel.
+fn rows() -> impl Iterator<Item = &'static Algorithm> {
+    ALGORITHMS.iter().filter(|row| row.kind != Kind::Compression)
+}
+
+/// No row without a vector: published, or composed by the oracle in `tests/conformance`.
+#[test]
+fn every_row_and_every_usual_length_of_key_has_a_vector() {
+    let seen = Coverage::of_all_files().anywhere;
+    for row in rows() {
+        assert!(has(&seen, row.name), "{}", row.name);
         if row.key_bits.len() < 4 {
             for bits in row.key_bits {
                 let exact = (row.name.to_owned(), usize::from(*bits));
@@ -163,4 +208,47 @@ fn every_row_and_every_usual_length_of_key_has_a_vector() {
             }
         }
     }
+}
+
+/// No row without a whole packet of each protocol that it can be in, and of each family where AH is concerned.
+#[test]
+fn every_row_has_a_packet_of_each_of_its_protocols() {
+    let Coverage { esp, ah, .. } = Coverage::of_all_files();
+    for row in rows().filter(|row| row.name != "null-auth") {
+        let is_mac = row.kind == Kind::Auth;
+        // A MAC with an IV of its own is AH's alone.
+        if !is_mac || row.iv == IvSource::None {
+            assert!(has(&esp, row.name), "{} in ESP", row.name);
+        }
+        for family in &ah {
+            assert_eq!(has(family, row.name), is_mac, "{} in AH", row.name);
+        }
+    }
+}
+
+/// Nobody published answers for these; a new algorithm that has some may not join them.
+const BY_ORACLE_ALONE: &[&str] = &[
+    "aes-ccm-12",
+    "aes-ccm-8",
+    "aes-gcm-16-iiv",
+    "aes-ccm-8-iiv",
+    "chacha20-poly1305-iiv",
+    "des-iv32",
+    "des-deriv",
+    "keyed-sha1",
+    "keyed-md5",
+    "null-auth",
+];
+
+#[test]
+fn published_answers_are_there_for_all_but_these() {
+    let Coverage { published, .. } = Coverage::of_all_files();
+    let asked_elsewhere = super::wycheproof::algorithms();
+    let is_published = |name: &str| has(&published, name) || asked_elsewhere.contains(&name);
+    let alone: Vec<&str> = rows()
+        .map(|row| row.name)
+        .filter(|name| !is_published(name))
+        .collect();
+    assert_eq!(alone, BY_ORACLE_ALONE);
+    println!("judged\t{}\t{}", rows().count() - alone.len(), alone.join(", "));
 }

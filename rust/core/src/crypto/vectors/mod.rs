@@ -6,6 +6,7 @@ mod files;
 mod shapes;
 mod wycheproof;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -74,6 +75,18 @@ impl Tally {
             cases: 0,
             failed: Vec::new(),
         }
+    }
+
+    /// Counts cases by label, and finishes: each is a label, a name, and whether it passed.
+    pub(crate) fn each<'a>(source: &str, cases: impl Iterator<Item = (String, &'a str, bool)>) {
+        let mut tallies: BTreeMap<String, Self> = BTreeMap::new();
+        for (label, name, passed) in cases {
+            let tally = tallies
+                .entry(label)
+                .or_insert_with_key(|label| Self::new(label, source));
+            tally.count(name, passed);
+        }
+        tallies.into_values().for_each(|tally| tally.finish(1));
     }
 
     /// Counts one case.

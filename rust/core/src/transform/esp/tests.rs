@@ -153,11 +153,12 @@ fn published_packets() {
     let mut asked = 0;
     for path in files(&folder(), |stem| stem.starts_with("esp-")) {
         let file = read::<PacketCase>(&path);
-        let mut tally = Tally::new("whole ESP packets", &file.source);
-        for case in &file.cases {
-            tally.count(&case.name, case.passes());
-        }
-        tally.finish(1);
+        let packets = file.cases.iter().map(|case| {
+            let format = if case.old { "esp-old" } else { "esp" };
+            let label = format!("{format} {}", case.encryption.name);
+            (label, case.name.as_str(), case.passes())
+        });
+        Tally::each(&file.source, packets);
         asked += 1;
     }
     assert!(asked > 6, "{asked}");
