@@ -86,6 +86,14 @@ tables: ## rewrite docs/bug-classes.md; take demands that are annotated by now o
 	scripts/bug-classes
 	scripts/requirements --shrink
 
+.PHONY: ipcomp-zlib
+ipcomp-zlib: build ## 10^6 datagrams between our DEFLATE and zlib's, both ways (ARGS="--datagrams N", --write: docs/ipcomp.md)
+	PYTHONPATH=tests $(PYTHON) -m conformance.ipcomp_zlib $(ARGS)
+
+.PHONY: ipcomp-kernel
+ipcomp-kernel: build ## 20,400 such datagrams through a real kernel and back, in every mode and family
+	SALLET_IPCOMP_KERNEL=$${DATAGRAMS:-3400} $(PYTHON) -m pytest -q -s tests/interop/test_linux_ipcomp.py
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for SECONDS=30 (needs `cargo install cargo-fuzz`)
 	scripts/fuzz $${SECONDS_PER_TARGET:-$${SECONDS:-30}}

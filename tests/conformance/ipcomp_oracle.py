@@ -67,9 +67,9 @@ def parse(data: bytes) -> Parts:
     return Parts(IPv6Address(data[8:24]), IPv6Address(data[24:40]), data[6], data[40:])
 
 
-def deflate(data: bytes, window_bits: int, level: int = 6) -> bytes:
+def deflate(data: bytes, window_bits: int, level: int = 6, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
     """Compress one datagram: raw DEFLATE, referring at most 2^`window_bits` bytes back."""
-    deflater = zlib.compressobj(level, zlib.DEFLATED, -window_bits)
+    deflater = zlib.compressobj(level, zlib.DEFLATED, -window_bits, zlib.DEF_MEM_LEVEL, strategy)
     return deflater.compress(data) + deflater.flush()
 
 
