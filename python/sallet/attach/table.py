@@ -124,7 +124,9 @@ def _preparation(table: str, guard: Guard, script_bytes: int) -> Iterator[str]:
     lines = [f"\tcounter {name} {{ }}" for name in COUNTERS]
     for name, coverage in guard.sets.items():
         lines.append(f"\tset {name} {{ type ipv{coverage.family}_addr; flags interval; }}")
-    lines += [f"\tchain {name} {{ }}" for name in guard.judges]
+    # Entries may go to a chain that no hook calls by itself.
+    called = [name for name in guard.hooks if name not in HOOKED]
+    lines += [f"\tchain {name} {{ }}" for name in (*called, *guard.judges)]
     statements = [f"table inet {table} {{\n" + "\n".join(lines) + "\n}"]
     for name, coverage in guard.sets.items():
         statements += _element_lines("add", table, name, coverage.elements())

@@ -79,15 +79,17 @@ impl Deflate {
             Compress::new_with_window_bits(Compression::new(LEVEL), false, WINDOW_BITS_OUT)
         });
         deflater.reset();
-        // Only with room to spare does it say that this was the end.
-        let output = room(&mut self.output, longest.saturating_add(1));
-        match deflater.compress(data, output, FlushCompress::Finish) {
-            Ok(Status::StreamEnd) => {
-                let bytes = usize::try_from(deflater.total_out()).ok()?;
-                self.output.get(..bytes).filter(|_| bytes <= longest)
+        // With room for the worst stream there is, every one is ended: one left in the middle would not be
+        // forgotten by `reset` (zlib-rs 0.6), and would spoil those after it.
+        let output = room(&mut self.output, longest_stream(data.len()));
+        let status = deflater.compress(data, output, FlushCompress::Finish);
+        let bytes = usize::try_from(deflater.total_out()).ok()?;
+        match status {
+            Ok(Status::StreamEnd) => self.output.get(..bytes).filter(|_| bytes <= longest),
+            Ok(Status::Ok | Status::BufError) | Err(_) => {
+                self.deflater = None;
+                None
             }
-            // Out of room, which is the whole answer.
-            Ok(Status::Ok | Status::BufError) | Err(_) => None,
         }
     }
 
@@ -122,6 +124,11 @@ impl fmt::Debug for Deflate {
     }
 }
 
+/// No stream is longer, whatever the data (zlib's `deflateBound` for any window).
+const fn longest_stream(data_bytes: usize) -> usize {
+    data_bytes + data_bytes.div_ceil(8) + data_bytes.div_ceil(64) + 18
+}
+
 /// The first `bytes` of the output, which grows to that size once.
 fn room(output: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
     if output.len() < bytes {
@@ -154,6 +161,21 @@ mod tests {
         let mut bytes = noise(distance);
         bytes.extend_from_within(..);
         bytes
+    }
+
+    /// A stream that ended for want of room once left its place in the buffer behind: the ones after it began
+    /// there, until one did not fit (zlib-rs 0.6: `reset` keeps `Pending::out`).
+    #[test]
+    fn streams_that_would_not_shrink_leave_nothing_behind() {
+        let mut both = Deflate::default();
+        let data = noise(65_000);
+        for bytes in (1..400).map(|number| number * 611 % 60_000 + 20) {
+            assert!(both.deflate(&data[..bytes], bytes - 5).is_none());
+        }
+        let text = b"what shrinks, shrinks as it did at first; ".repeat(1500);
+        let stream = both.deflate(&text, LONGEST).unwrap().to_vec();
+        assert_eq!(stream, Deflate::default().deflate(&text, LONGEST).unwrap());
+        assert_eq!(both.inflate(&stream, LONGEST).unwrap(), text);
     }
 
     /// A stream as a peer makes it who may refer 2^`window_bits` bytes back.
