@@ -127,10 +127,11 @@ _BYTES_MAX = {"esp": ESP_BYTES_MAX, "ah": AH_BYTES_MAX}
 
 
 def _template_bytes(template: TemplateLike, per_pair: Mapping[str, Mapping[Any, int]]) -> int:
-    if template.protocol == "ipcomp":
-        return 0  # It never makes a packet longer (RFC 3173 §2.2).
-    ends, known = template.endpoints, per_pair[template.protocol]
+    ends = template.endpoints
     outer = _HEADER[ends[0].version] if template.mode == "tunnel" and ends is not None else 0
+    if template.protocol == "ipcomp":
+        return outer  # Compression never makes a packet longer (RFC 3173 §2.2), but the tunnel does.
+    known = per_pair[template.protocol]
     most = _BYTES_MAX[template.protocol]
     # Without ends, any SA may be the one.
     return outer + (known.get(ends, most) if ends is not None else max(known.values(), default=most))

@@ -71,6 +71,15 @@ def test_what_ah_adds() -> None:
         assert device_mtu(1500, [policy], known, ALGORITHMS) == 1500 - added
 
 
+def test_ipcomp_adds_nothing_but_its_tunnel() -> None:
+    for version, ends in ((4, ("10.0.0.1", "10.0.0.2")), (6, ("fd00::1", "fd00::2"))):
+        addresses = ip_address(ends[0]), ip_address(ends[1])
+        outer = Template(protocol="ipcomp", mode="tunnel", endpoints=addresses)
+        for template, added in ((Template(protocol="ipcomp"), 0), (outer, 20 if version == 4 else 40)):
+            policy = entry("out", "10.1.0.0/16", "10.2.0.0/16", templates=[template])
+            assert device_mtu(1500, [policy], [], ALGORITHMS) == 1500 - added
+
+
 def test_the_worst_entry_counts() -> None:
     transport = entry("out", "10.0.0.1/32", "10.0.0.2/32")
     ends = ip_address("fd00::1"), ip_address("fd00::2")
