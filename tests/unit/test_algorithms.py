@@ -21,7 +21,7 @@ from sallet.pfkey.messages import Extension, Key, Message, Sa
 from unit.one_sa import HERE, PACKET, THERE
 
 SHA256 = f"-A hmac-sha256 0x{'5a' * 32}"
-FORMS = ("sallet", "linux", "kame")
+FORMS = ("sallet", "linux", "kame", "netbsd", "freebsd")
 
 
 def key(bits: int) -> str:

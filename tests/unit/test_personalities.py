@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sallet import ConfigurationError, Engine, configure
+from sallet import ConfigurationError, Engine, configure, udp_packet
 from sallet.cli import diagnostics
 from sallet.cli.main import main
 from sallet.client import ControlClient, PfkeyClient
@@ -35,6 +35,8 @@ EXPECTED = {
     # name: dialect, dfbit, oldest SA first, spelling of the latter, without any protection
     "sallet": ("sallet", "copy", False, "net.key.preferred_oldsa", False),
     "qnx": ("kame", "clear", True, "net.key.preferred_oldsa", True),
+    "netbsd": ("netbsd", "copy", False, "net.key.prefered_oldsa", True),
+    "freebsd": ("freebsd", "clear", True, "net.key.preferred_oldsa", True),
 }
 
 
@@ -73,9 +75,28 @@ def test_every_sysctl_name_that_a_system_has_sets_something(name: str) -> None:
 
 
 def test_names_of_other_systems_are_refused_with_the_list() -> None:
-    with pytest.raises(Failure) as caught:
-        mib.write(Engine(), "net.key.prefered_oldsa", "1", PERSONALITIES["qnx"].variables)
-    assert "net.key.preferred_oldsa" in (caught.value.next_step or "")
+    for name, word, known in (
+        ("qnx", "net.key.prefered_oldsa", "net.key.preferred_oldsa"),
+        ("netbsd", "net.key.preferred_oldsa", "net.key.prefered_oldsa"),
+        ("netbsd", "net.inet.ah.ah_cleartos", "net.inet.ah.cleartos"),
+        ("freebsd", "net.inet.esp.trans_deflev", "net.inet6.ipsec6.def_policy"),
+    ):
+        with pytest.raises(Failure) as caught:
+            mib.write(Engine(), word, "1", PERSONALITIES[name].variables)
+        assert known in (caught.value.next_step or "")
+
+
+def test_freebsd_measures_the_whole_packet_before_it_compresses() -> None:
+    for name, bytes_in_all, compressed in (("freebsd", 90, 0), ("freebsd", 91, 1), ("netbsd", 110, 1)):
+        engine = Engine(clock="manual")
+        configure(
+            engine,
+            f"add {HERE} {THERE} ipcomp 0x1000 -C deflate;"
+            f"spdadd {HERE} {THERE} any -P out ipsec ipcomp/transport//require;",
+            personality=name,
+        )
+        engine.outbound(udp_packet(HERE, THERE, 1, 2, bytes(bytes_in_all - 28)))
+        assert engine.stats().passed["ipcomp_compressed"][0] == compressed, (name, bytes_in_all)
 
 
 def test_dfbit_1_of_qnx_follows_the_inner_header_as_its_page_says() -> None:

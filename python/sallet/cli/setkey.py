@@ -37,7 +37,8 @@ usage: sallet setkey [-nvk] [--form FORM] [--keep-going] [--run-dir DIR] -f FILE
   -a            with -D: dead SAs, too                      -p   with -D: ports, too
   -n            check only, send nothing                    -v   print every message
   -k            send no fwd policy beside each in
-  --form FORM   sallet (a file is one transaction), or linux, kame, qnx: text, order and exit status of theirs
+  --form FORM   sallet (a file is one transaction), or linux, kame, qnx, netbsd, freebsd: text, order and
+                exit status of those tools
   --keep-going  form sallet: go on behind a refusal, undo nothing
   --json        print -D and -DP as JSON; keys only with --show-keys
 """

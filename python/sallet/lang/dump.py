@@ -33,6 +33,7 @@ from sallet.pfkey.messages import (
     NatPort,
     NatType,
     Policy,
+    Replay,
     Request,
     Sa,
     Sa2,
@@ -78,6 +79,7 @@ _LEVELS: Final[dict[int, str]] = {
     IpsecLevel.UNIQUE: "unique",
 }
 _PROTOCOLS: Final[dict[int, str]] = {IpProtocol.ESP: "esp", IpProtocol.AH: "ah", IpProtocol.IPCOMP: "ipcomp"}
+_SCOPES: Final = {0: "any", 1: "global", 2: "ifnet", 4: "pcb"}
 _COMPRESSIONS: Final[dict[int, str]] = {int(number): number.name.lower() for number in SadbCompression}
 _NEVER: Final = " " * 20
 _KEY_LINE_BYTES: Final = 32
@@ -110,7 +112,7 @@ def sad(message: Message, form: str, now: int, *, ports: bool = False) -> str:
         f"\t{protocol} mode={_word(_MODES, sa2.mode)} spi={sa.spi}(0x{sa.spi:08x}) "
         f"reqid={sa2.reqid}(0x{sa2.reqid:08x})\n",
         *_algorithm_lines(message, sa, row),
-        f"\tseq=0x{sa2.sequence:08x} replay={window(message, sa)} flags=0x{sa.flags:08x} "
+        f"\tseq=0x{sa2.sequence:08x} replay={window(message, sa, form)} flags=0x{sa.flags:08x} "
         f"state={_word(_STATES, sa.state)} \n",
         *_lifetime_lines(message, now),
         f"\tsadb_seq={message.seq} pid={message.pid} refcnt={message.reserved}\n",
@@ -134,11 +136,12 @@ def _ends(message: Message, row: Form, ports: bool) -> str:
     return " ".join(words) + (" \n" if row.trailing_blank else "\n")
 
 
-def window(message: Message, sa: Sa) -> int:
-    """Return the replay window, from the extension for large ones where it stands."""
-    large = message.get(SadbExtType.X_SA_REPLAY)
-    window = getattr(large, "window", 0)
-    return window if isinstance(window, int) and window else sa.replay
+def window(message: Message, sa: Sa, form: str) -> int:
+    """Return the replay window in the dialect's unit, from the extension for large ones where it stands."""
+    large = part(message, SadbExtType.X_SA_REPLAY, Replay)
+    if large is None or not large.window:
+        return sa.replay
+    return large.window // DIALECTS[FORMS[form].dialect].replay_unit
 
 
 def _algorithm_lines(message: Message, sa: Sa, row: Form) -> list[str]:
@@ -217,7 +220,10 @@ def spd(message: Message, form: str) -> str:
     if current is not None:
         lines.append(f"\tcreated: {_moment(current.addtime)}  lastused: {_moment(current.usetime)}\n")
         lines.append(f"\tlifetime: {hard.addtime}(s) validtime: {hard.usetime}(s)\n")
-    lines.append(f"\tspid={policy.id} seq={message.seq} pid={message.pid}\n\trefcnt={message.reserved}\n")
+    scope = f" scope={_word(_SCOPES, policy.scope)} " if row.scopes else ""
+    lines.append(
+        f"\tspid={policy.id} seq={message.seq} pid={message.pid}{scope}\n\trefcnt={message.reserved}\n"
+    )
     return "".join(lines)
 
 

@@ -1,8 +1,8 @@
 """The forms of setkey: what one text means to which tool, as one row each.
 
 No parsing and no printing may enter; a form is data that the grammar, the messages and the dumps look at.
-Answers to setkey(8) of ipsec-tools on Linux (`linux`) and of KAME (`kame`), to ipsec(4) of QNX (`qnx`), and
-to our own manual (`sallet`).
+Answers to setkey(8) of ipsec-tools on Linux (`linux`) and NetBSD (`netbsd`), of KAME (`kame`) and FreeBSD
+(`freebsd`), to ipsec(4) of QNX (`qnx`), and to our own manual (`sallet`).
 """
 
 from __future__ import annotations
@@ -54,6 +54,10 @@ class Form:
     """What a dump calls an algorithm."""
     missing_level: str = "default"
     """The level of a policy's rule that names none."""
+    forward_is_inbound: bool = False
+    """A `fwd` policy is an `in` policy; it is refused or a list of its own otherwise."""
+    scopes: bool = False
+    """A dump of the SPD shows the scope of each policy."""
 
 
 _OLD_NAMES: Final = {
@@ -149,5 +153,21 @@ _KAME: Final = _ROWS[-1]
 # The page of QNX: "If the level isn't specified in the setkey command, unique is used by default."
 _QNX: Final = replace(_KAME, name="qnx", missing_level="unique")
 
-FORMS: Final[dict[str, Form]] = {row.name: row for row in (*_ROWS, _QNX)}
-"""The rows by name; NetBSD's and FreeBSD's come with their dialects."""
+_NETBSD: Final = replace(
+    _KAME,
+    name="netbsd",
+    dialect="netbsd",
+    ipsec_tools=True,
+    forward_is_inbound=True,
+    any_word="reserved",
+    bare_ports=frozenset({_ICMP, _ICMP6, _GRE, _MH}),
+    coded=frozenset({_ICMP, _ICMP6, _MH}),
+    cipher_names={},
+    mac_names=_LINUX_NAMES,
+)
+_FREEBSD: Final = replace(
+    _KAME, name="freebsd", dialect="freebsd", window_max=(2**32 - 33) // 8, trailing_blank=False, scopes=True
+)
+
+FORMS: Final[dict[str, Form]] = {row.name: row for row in (*_ROWS, _QNX, _NETBSD, _FREEBSD)}
+"""The rows by name."""

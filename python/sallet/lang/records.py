@@ -40,7 +40,7 @@ def association(message: Message, form: str, *, show_keys: bool = False) -> dict
         ),
         "state": dump.state_word(sa.state),
         "sequence": sa2.sequence,
-        "replay_window": dump.window(message, sa),
+        "replay_window": dump.window(message, sa, form),
         "flags": sa.flags,
         "udp_ports": _ports(message),
         "lifetime": {word: _lifetime(message, kind) for word, kind in _LIFETIMES.items()},

@@ -7,6 +7,7 @@ No socket, no look-up on the host and no PF_KEY number may enter. Answers to set
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from sallet.lang import addresses, algorithms, extensions
@@ -279,6 +280,8 @@ def _policy(cursor: Cursor) -> Statement:
     cursor.at = len(cursor.tokens)
     if policy.direction == IpsecDirection.FORWARD and not cursor.form.ipsec_tools:
         raise Complaint(start, "this form has no list for forwarded packets", "write -P in")
+    if policy.direction == IpsecDirection.FORWARD and form.forward_is_inbound:
+        policy = replace(policy, direction=IpsecDirection.INBOUND)
     if verb != "spddelete":
         _installable(cursor, start, policy.type, bool(policy.requests))
     return PolicyStatement(cursor.place, verb, source, destination, upper, policy)

@@ -187,7 +187,7 @@ def _add(
         SadbExtType.ADDRESS_DST: _host(destination),
     }
     if words.replay > _WINDOW_OCTET:
-        found[SadbExtType.X_SA_REPLAY] = Replay(words.replay)
+        found[SadbExtType.X_SA_REPLAY] = Replay(words.replay * dialect.replay_unit)
     if words.hard_secs or words.soft_secs or words.hard_bytes or words.soft_bytes:
         # The BSD kernels take both or neither.
         found[SadbExtType.LIFETIME_HARD] = Lifetime(0, words.hard_bytes, words.hard_secs, 0)

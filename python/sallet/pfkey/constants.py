@@ -101,6 +101,9 @@ class SadbExtType(IntEnum):
     X_PACKET = 0x105
     X_SA_REPLAY = 0x106
     """A replay window counted in packets, for windows that the octet in SA cannot say."""
+    X_NAT_T_FRAG = 0x107
+    X_NEW_ADDRESS_SRC = 0x108
+    X_NEW_ADDRESS_DST = 0x109
 
 
 class SadbSatype(IntEnum):

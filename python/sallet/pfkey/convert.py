@@ -39,9 +39,6 @@ from sallet.pfkey.messages import (
 
 _E: Final = SadbExtType
 
-REQUESTS_MAX: Final = 6
-"""Most transforms that one policy may ask for."""
-
 PROTOCOLS: Final = {int(IpProtocol.ESP): "esp", int(IpProtocol.AH): "ah", int(IpProtocol.IPCOMP): "ipcomp"}
 """Protocols of a policy's request by IP protocol number."""
 
@@ -54,6 +51,7 @@ LEVELS: Final = {
 
 _UNSERVED: Final = frozenset(
     {_E.SENSITIVITY, _E.X_OAR_OR_SEC_CTX, _E.X_TAG, _E.X_SA3, _E.X_KMPRIVATE, _E.X_KMADDRESS, _E.X_FILTER}
+    | {_E.X_NAT_T_FRAG, _E.X_NEW_ADDRESS_SRC, _E.X_NEW_ADDRESS_DST}
 )
 """Extensions whose meaning sallet cannot keep; accepting them in silence would be a lie."""
 
@@ -174,6 +172,10 @@ def sa_params(message: Message, dialect: Dialect, *, with_keys: bool = True) -> 
     if sa.flags & dialect.flags_refused:
         raise Refusal("out-of-range")
     flags = sa.flags & dialect.flags_kept
+    if dialect.limits_together and (_E.LIFETIME_HARD in message.extensions) != (
+        _E.LIFETIME_SOFT in message.extensions
+    ):
+        raise Refusal("missing-extension")
     return _core.SaParams(
         spi=sa.spi,
         protocol=found,
@@ -340,7 +342,7 @@ def _protect(
         if dialect.empty_ipsec_is_none:
             return "bypass", []
         raise Refusal("out-of-range")
-    if len(policy.requests) > REQUESTS_MAX:
+    if len(policy.requests) > dialect.requests_max:
         raise Refusal("too-many-requests")
     return "protect", [_template(request, dialect, new_reqid) for request in policy.requests]
 

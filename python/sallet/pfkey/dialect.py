@@ -70,8 +70,12 @@ class Dialect:
     """Whether the last word of `sadb_x_policy` is a priority; it is reserved otherwise."""
     policy_has_scope: bool = False
     """Whether the octet after the direction is a scope; it is reserved otherwise."""
+    oar_is_address: bool = False
+    """Whether extension 24 is the responder's original address; it is a security context otherwise."""
 
     # Malformed messages.
+    message_bytes_max: int | None = None
+    """send() failure (ENOBUFS) for a longer request; None where any length is taken."""
     short_errno: int = errno.EMSGSIZE
     """send() failure for a message shorter than its header or unlike its length field."""
     bad_header_fails_send: bool = True
@@ -82,6 +86,10 @@ class Dialect:
     """Whether extensions above the last known number are skipped; they are refused otherwise."""
     family_errno: int = errno.EINVAL
     """errno for an address family that is neither IPv4 nor IPv6."""
+    satypes_elsewhere: frozenset[int] = frozenset()
+    """Association types that the system knows and does not provide: EOPNOTSUPP, whatever the message."""
+    satypes_not_in_spd: frozenset[int] = frozenset()
+    """Association types that a message about policies must not name."""
 
     # Values.
     replay_unit: int = 1
@@ -108,12 +116,22 @@ class Dialect:
     """Priority of a policy that cannot say one."""
     empty_ipsec_is_none: bool = False
     """Whether an `ipsec` policy without requests is stored as `none`; it is refused otherwise."""
+    requests_max: int = 6
+    """Most transforms that one policy may ask for."""
+    limits_together: bool = False
+    """Whether an association has both its limits, hard and soft, or neither."""
     spi_min: int = 0
     """Lowest SPI that ADD accepts for ESP and AH."""
     source_must_match: bool = True
     """Whether GET and DELETE compare the source address, too."""
     update_ignores_keys: bool = False
     """Whether UPDATE of a living association takes its lifetimes and skips its keys; refused otherwise."""
+    update_refuses_keys: bool = False
+    """Whether UPDATE of a living association must bring no keys; it may bring the same ones otherwise."""
+    update_by_owner: bool = False
+    """Whether only the process that made an association may update it."""
+    update_compares: bool = False
+    """Whether its UPDATE must name source, mode and request id of the association as they are."""
     protocols_must_match: bool = True
     """Whether both addresses of a policy must name one protocol; the destination's counts otherwise."""
     reqid_max: int = 0xFFFFFFFF
@@ -133,10 +151,26 @@ class Dialect:
     """Whether SA2 shows the last sequence number."""
     reference_counts: bool = False
     """Whether `sadb_msg_reserved` of policies holds what Linux' reference count would be."""
+    dump_references: int = 0
+    """What `sadb_msg_reserved` of every entry in a dump holds, where Linux' counts are not shown."""
+    nat_ports_in_addresses: bool = False
+    """Whether the addresses of an encapsulated association show its UDP ports, too."""
+    policy_scope: int = 0
+    """The scope that every policy of the SPD shows, where policies have one."""
+    bare_policy_without_times: bool = False
+    """Whether a policy without limits is told without its age, too."""
+    acquire_tells_reqid: bool = False
+    """Whether an ACQUIRE for a policy with a request id tells it in SA2."""
     errors_echo_request: bool = False
     """Whether an error repeats the whole request; it is a bare header otherwise."""
     dump_newest_first: bool = False
     """Order of a dump."""
+    dump_states: tuple[str, ...] = ()
+    """Order of the states in a dump of the SAD; none where they stand mixed."""
+    policies_by_priority: bool = False
+    """Whether a dump of the SPD goes by priority; as a dump of the SAD otherwise."""
+    policies_by_scope: bool = False
+    """Whether the association type of SPDDUMP is a mask of scopes."""
     dump_counts_down: bool = True
     """Whether `sadb_msg_seq` counts n-1 … 0; it is 1 … n-1, 0 otherwise. The last is 0 in both."""
     flush_answers_twice: bool = False

@@ -1,7 +1,7 @@
-"""What systems disagree on above RFC 2367, as tables: numbers, layouts, errno, delivery, required extensions.
+"""What systems disagree on above RFC 2367, as tables: Linux and sallet here, KAME and its children in `bsd`.
 
 No branch on a dialect's name enters, here or elsewhere: a deviation is a field, a dialect a row of values.
-Answers to <linux/pfkeyv2.h>, <linux/ipsec.h>, the manuals of KAME, and RFC 2367 where they leave room.
+Answers to <linux/pfkeyv2.h>, <linux/ipsec.h>, and RFC 2367 where they leave room.
 """
 
 from __future__ import annotations
@@ -12,28 +12,27 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from sallet.pfkey.baseline import (
+    ADDRESSES,
+    COMMON_EXTENSIONS,
+    COMPRESS,
+    ERRNO,
+    KEYS,
+    LIMITS,
+    NAT,
+    NAT_EXTENSIONS,
+    NO_AUTHENTICATION,
+    REQUIRED,
+    SATYPES,
+)
+from sallet.pfkey.bsd import FREEBSD, KAME, NETBSD, POLICY_EXPIRED
 from sallet.pfkey.constants import ULPROTO_ANY
-from sallet.pfkey.constants import SadbCompression as Compression
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.constants import SadbSaFlags as Flag
-from sallet.pfkey.constants import SadbSatype as Satype
-from sallet.pfkey.dialect import AlgorithmRow, Dialect, EncryptVariant
-
-NO_AUTHENTICATION: Final = "null-auth"
-"""Registry name of the authentication algorithm that is none."""
+from sallet.pfkey.dialect import AlgorithmRow, Dialect
 
 __all__ = ["DIALECTS", "KAME", "LINUX", "NO_AUTHENTICATION", "SALLET", "AlgorithmRow", "Dialect"]
-
-_COMMON_EXTENSIONS: Final[dict[Ext, int]] = {
-    kind: int(kind) for kind in Ext if kind <= Ext.X_SA2 and kind is not Ext.X_KMPRIVATE
-}
-_NAT_EXTENSIONS: Final[dict[Ext, int]] = {
-    kind: int(kind) for kind in Ext if Ext.X_NAT_T_TYPE <= kind <= Ext.X_OAR_OR_SEC_CTX
-}
-_COMPRESS: Final = {int(Compression.DEFLATE): "deflate"}
-"""The one that is provided anywhere; its number is that of RFC 2407 §4.4.5 and of the well-known CPI."""
-_SATYPES: Final = {int(Satype.AH): "ah", int(Satype.ESP): "esp", int(Satype.X_IPCOMP): "ipcomp"}
 
 _LINUX_AUTH: Final = (
     AlgorithmRow(251, NO_AUTHENTICATION, 0, 0, 0),
@@ -59,35 +58,16 @@ _LINUX_ENCRYPT: Final = (
 )
 """The IV lengths are what Linux lists (8 for every cipher), not what the algorithms have."""
 
-_ADDRESSES: Final = (Ext.ADDRESS_SRC, Ext.ADDRESS_DST)
-_SPD_KEY: Final = (*_ADDRESSES, Ext.X_POLICY)
-_REQUIRED: Final[dict[Msg, tuple[Ext, ...]]] = {
-    Msg.GETSPI: _ADDRESSES,
-    Msg.UPDATE: (Ext.SA, *_ADDRESSES),
-    Msg.ADD: (Ext.SA, *_ADDRESSES),
-    Msg.DELETE: (Ext.SA, *_ADDRESSES),
-    Msg.GET: (Ext.SA, *_ADDRESSES),
-    Msg.X_SPDADD: _SPD_KEY,
-    Msg.X_SPDUPDATE: _SPD_KEY,
-    Msg.X_SPDDELETE: _SPD_KEY,
-    Msg.X_SPDGET: (Ext.X_POLICY,),
-    Msg.X_SPDDELETE2: (Ext.X_POLICY,),
-}
-
-_LIMITS: Final = (Ext.LIFETIME_HARD, Ext.LIFETIME_SOFT)
-_KEYS: Final = (Ext.KEY_AUTH, Ext.KEY_ENCRYPT)
-_NAT: Final = (Ext.X_NAT_T_TYPE, Ext.X_NAT_T_SPORT, Ext.X_NAT_T_DPORT)
-
 
 def _linux_shapes(
     proxy: tuple[Ext, ...], told_keys: tuple[Ext, ...], replay: tuple[Ext, ...]
 ) -> dict[Msg, tuple[Ext, ...]]:
     """Give the shapes of Linux, whose every message about an association shows the whole of it."""
-    front = (Ext.SA, *_LIMITS, Ext.LIFETIME_CURRENT, *_ADDRESSES, *proxy)
-    back = (Ext.X_SA2, *_NAT, *replay)
+    front = (Ext.SA, *LIMITS, Ext.LIFETIME_CURRENT, *ADDRESSES, *proxy)
+    back = (Ext.X_SA2, *NAT, *replay)
     told = (*front, *told_keys, *back)
-    asked = (*front, *_KEYS, *back)
-    policy = (*_ADDRESSES, *_LIMITS, Ext.LIFETIME_CURRENT, Ext.X_POLICY)
+    asked = (*front, *KEYS, *back)
+    policy = (*ADDRESSES, *LIMITS, Ext.LIFETIME_CURRENT, Ext.X_POLICY)
     return {
         **dict.fromkeys((Msg.GETSPI, Msg.UPDATE, Msg.ADD, Msg.DELETE), told),
         **dict.fromkeys((Msg.GET, Msg.DUMP), asked),
@@ -97,48 +77,6 @@ def _linux_shapes(
     }
 
 
-_KAME_CHANGED: Final = (Ext.SA, Ext.X_SA2, *_ADDRESSES, *_LIMITS)
-_KAME_STATE: Final = (Ext.SA, Ext.X_SA2, *_LIMITS, Ext.LIFETIME_CURRENT, *_ADDRESSES)
-_KAME_POLICY: Final = (*_ADDRESSES, Ext.X_POLICY, Ext.LIFETIME_CURRENT, Ext.LIFETIME_HARD)
-_KAME_SHAPES: Final[dict[Msg, tuple[Ext, ...]]] = {
-    Msg.GETSPI: (Ext.SA, *_ADDRESSES),
-    Msg.UPDATE: _KAME_CHANGED,
-    Msg.ADD: _KAME_CHANGED,
-    Msg.DELETE: (Ext.SA, *_ADDRESSES),
-    Msg.GET: (*_KAME_STATE, *_KEYS),
-    Msg.DUMP: (*_KAME_STATE, *_KEYS),
-    Msg.EXPIRE: (Ext.SA, Ext.X_SA2, Ext.LIFETIME_CURRENT, *_LIMITS, *_ADDRESSES),
-    Msg.X_SPDADD: (Ext.X_POLICY, Ext.LIFETIME_HARD, *_ADDRESSES),
-    Msg.X_SPDUPDATE: (Ext.X_POLICY, Ext.LIFETIME_HARD, *_ADDRESSES),
-    Msg.X_SPDDELETE: (Ext.X_POLICY, *_ADDRESSES),
-    Msg.X_SPDDELETE2: (Ext.X_POLICY,),
-    Msg.X_SPDEXPIRE: (Ext.X_POLICY, Ext.LIFETIME_CURRENT, Ext.LIFETIME_HARD, *_ADDRESSES),
-    Msg.X_SPDGET: _KAME_POLICY,
-    Msg.X_SPDDUMP: _KAME_POLICY,
-}
-
-_LINUX_ERRNO: Final = {
-    "exists": errno.EEXIST,
-    "not-found": errno.ESRCH,
-    "invalid-spi": errno.EINVAL,
-    "spi-exhausted": errno.ENOENT,
-    "unknown-algorithm": errno.ENOSYS,
-    "invalid-key-length": errno.EINVAL,
-    "weak-key": errno.EINVAL,
-    "not-for-manual-keys": errno.EINVAL,
-    "unsupported-combination": errno.EINVAL,
-    "invalid-state": errno.EINVAL,
-    "invalid-selector": errno.EINVAL,
-    "out-of-range": errno.EINVAL,
-    "full": errno.ENOBUFS,
-    "no-entries": errno.ENOENT,
-    "unknown-satype": errno.EINVAL,
-    "missing-extension": errno.EINVAL,
-    "unknown-protocol": errno.EINVAL,
-    "too-many-requests": errno.ELOOP,
-    "unsupported": errno.EOPNOTSUPP,
-    "hook-failed": errno.EIO,
-}
 _LINUX_ERRNO_BY_MESSAGE: Final = {
     (Msg.ADD, "unknown-satype"): errno.EPROTONOSUPPORT,
     (Msg.UPDATE, "unknown-satype"): errno.EPROTONOSUPPORT,
@@ -154,16 +92,16 @@ LINUX: Final = Dialect(
     name="linux",
     auth=_LINUX_AUTH,
     encrypt=_LINUX_ENCRYPT,
-    compress=_COMPRESS,
+    compress=COMPRESS,
     extension_numbers={
-        **_COMMON_EXTENSIONS,
-        **_NAT_EXTENSIONS,
+        **COMMON_EXTENSIONS,
+        **NAT_EXTENSIONS,
         Ext.X_KMPRIVATE: 17,
         Ext.X_KMADDRESS: 25,
         Ext.X_FILTER: 26,
     },
     last_message=24,
-    satypes=_SATYPES,
+    satypes=SATYPES,
     inet6_family=10,
     sockaddr_has_length=False,
     request_header_bytes=16,
@@ -180,16 +118,16 @@ LINUX: Final = Dialect(
     protocols_must_match=False,
     any_protocols=frozenset({0, ULPROTO_ANY}),
     # Linux tells keys to every socket; each of them could dump them, too.
-    shapes=_linux_shapes(proxy=(Ext.ADDRESS_PROXY,), told_keys=_KEYS, replay=()),
+    shapes=_linux_shapes(proxy=(Ext.ADDRESS_PROXY,), told_keys=KEYS, replay=()),
     sequence_in_state=False,
     reference_counts=True,
     dump_newest_first=True,
     dump_counts_down=False,
     flush_answers_twice=True,
     promiscuous_sees_requests=True,
-    errno_by_kind=_LINUX_ERRNO,
+    errno_by_kind=ERRNO,
     errno_by_message=_LINUX_ERRNO_BY_MESSAGE,
-    required=_REQUIRED,
+    required=REQUIRED,
 )
 """`<linux/pfkeyv2.h>` and `<linux/ipsec.h>`, with the behaviour of kernel 6.1."""
 
@@ -242,7 +180,7 @@ SALLET: Final = replace(
     protocols_must_match=True,
     shapes={
         **_linux_shapes(proxy=(), told_keys=(), replay=(Ext.X_SA_REPLAY,)),
-        Msg.X_SPDEXPIRE: _KAME_SHAPES[Msg.X_SPDEXPIRE],
+        Msg.X_SPDEXPIRE: POLICY_EXPIRED,
     },
     sequence_in_state=True,
     reference_counts=False,
@@ -252,76 +190,7 @@ SALLET: Final = replace(
 )
 """Linux' numbers with what Linux' PF_KEY lacks: AEADs, ESN, windows in packets; strict, and no keys told."""
 
-KAME: Final = Dialect(
-    name="kame",
-    auth=(
-        AlgorithmRow(2, "hmac-md5-96", 0, 128, 128),
-        AlgorithmRow(3, "hmac-sha1-96", 0, 160, 160),
-        AlgorithmRow(249, "keyed-md5", 0, 128, 128),
-        AlgorithmRow(250, "keyed-sha1", 0, 160, 160),
-        AlgorithmRow(251, NO_AUTHENTICATION, 0, 0, 2048),
-        AlgorithmRow(5, "hmac-sha2-256-128", 0, 256, 256),
-        AlgorithmRow(6, "hmac-sha2-384-192", 0, 384, 384),
-        AlgorithmRow(7, "hmac-sha2-512-256", 0, 512, 512),
-        AlgorithmRow(8, "hmac-ripemd160-96", 0, 160, 160),
-        AlgorithmRow(9, "aes-xcbc-mac-96", 0, 128, 128),
-    ),
-    encrypt=(
-        AlgorithmRow(2, "des-cbc", 8, 64, 64),
-        AlgorithmRow(3, "3des-cbc", 8, 192, 192),
-        AlgorithmRow(11, "null", 0, 0, 2048),
-        AlgorithmRow(7, "blowfish-cbc", 8, 40, 448),
-        AlgorithmRow(6, "cast128-cbc", 8, 40, 128),
-        AlgorithmRow(12, "aes-cbc", 16, 128, 256),
-        AlgorithmRow(13, "aes-ctr", 8, 160, 288),
-        AlgorithmRow(253, "twofish-cbc", 16, 0, 256),
-    ),
-    encrypt_variants=(
-        EncryptVariant(2, Flag.X_DERIV, "des-deriv", old=False),
-        EncryptVariant(2, Flag.X_IV4B, "des-iv32", old=True),
-    ),
-    compress=_COMPRESS,
-    extension_numbers={**_COMMON_EXTENSIONS, Ext.X_TAG: 25, Ext.X_SA3: 26, Ext.X_PACKET: 27},
-    last_message=24,
-    satypes=_SATYPES,
-    inet6_family=24,
-    sockaddr_has_length=True,
-    request_header_bytes=8,
-    policy_has_priority=False,
-    short_errno=errno.EINVAL,
-    bad_header_fails_send=False,
-    bad_extension_fails_send=True,
-    family_errno=errno.EAFNOSUPPORT,
-    replay_unit=8,
-    flags_kept=Flag.X_OLD | Flag.X_CYCSEQ | Flag.X_RAWCPI,
-    # Padding by choice is not served, so it is not accepted either.
-    flags_refused=Flag.X_PRAND | Flag.X_PZERO | 0xFFFFFC00,
-    any_mode="any",
-    default_level="default",
-    directions={1: "in", 2: "out"},
-    inbound_judges_forwarded=True,
-    default_priority=0x80000000,
-    spi_min=256,
-    reqid_max=0xFFFF,
-    shapes=_KAME_SHAPES,
-    zero_limits_shown=False,
-    errors_echo_request=True,
-    promiscuous_copies_wrapped=True,
-    errno_by_kind={
-        **_LINUX_ERRNO,
-        "not-found": errno.ENOENT,
-        "spi-exhausted": errno.EINVAL,
-        "unknown-algorithm": errno.EINVAL,
-        "unknown-protocol": errno.EPROTONOSUPPORT,
-    },
-    errno_by_message={
-        (Msg.X_SPDDELETE, "not-found"): errno.EINVAL,
-        (Msg.X_SPDDELETE2, "not-found"): errno.EINVAL,
-    },
-    unsupported_errno=errno.EINVAL,
-    required={**_REQUIRED, Msg.DELETE: _ADDRESSES},
+DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
+    {row.name: row for row in (SALLET, LINUX, KAME, NETBSD, FREEBSD)}
 )
-"""The KAME kernel behind the manuals of QNX."""
-
-DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType({row.name: row for row in (SALLET, LINUX, KAME)})
 """Every dialect by name."""

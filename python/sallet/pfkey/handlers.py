@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias, TypeVar
 
 from sallet import _core
@@ -25,6 +26,12 @@ _View = TypeVar("_View", _core.SaView, _core.PolicyView)
 
 SPI_RANGE: Final = SpiRange(0x100, 0x0FFFFFFF)
 """Where GETSPI looks if it is not told."""
+
+
+_SPD_MESSAGES: Final = frozenset(
+    {_T.X_SPDUPDATE, _T.X_SPDADD, _T.X_SPDDELETE, _T.X_SPDGET, _T.X_SPDDUMP, _T.X_SPDFLUSH}
+    | {_T.X_SPDSETIDX, _T.X_SPDDELETE2}
+)
 
 
 class Delivery(Enum):
@@ -85,11 +92,22 @@ class Handlers:
             for kind in self.dialect.required.get(message.type, ()):
                 if kind not in message.extensions:
                     raise Refusal("missing-extension")
+            self._check_satype(message)
             return handler(self, message, Peer() if peer is None else peer)
         except (Refusal, _core.EngineError) as refused:
             return [self.error(message, self._errno(message.type, refused.kind))]
         except HookFailed:
             return [self.error(message, self._errno(message.type, "hook-failed"))]
+
+    def _check_satype(self, message: Message) -> None:
+        """Refuse an association type that is not provided, or that policies have no use for."""
+        dialect = self.dialect
+        if message.type is _T.X_SPDDUMP and dialect.policies_by_scope:
+            return
+        if message.satype in dialect.satypes_elsewhere:
+            raise Refusal("unsupported")
+        if message.type in _SPD_MESSAGES and message.satype in dialect.satypes_not_in_spd:
+            raise Refusal("unknown-satype")
 
     def _errno(self, kind: SadbMsgType, word: str) -> int:
         own = self.dialect.errno_by_message.get((kind, word))
@@ -111,7 +129,9 @@ class Handlers:
                 reply, extensions=render.association(subject, reply.type, self.dialect, state=state)
             )
         if isinstance(subject, _core.PolicyView):
-            return replace(reply, extensions=render.policy(subject, reply.type, self.dialect))
+            # Where nobody knows a policy without requests, it was added like any other.
+            kind = reply.type if reply.type in self.dialect.shapes else _T.X_SPDADD
+            return replace(reply, type=kind, extensions=render.policy(subject, kind, self.dialect))
         if reply.type is _T.REGISTER:
             return replace(reply, extensions=self._supported())
         known = self.dialect.extension_numbers
@@ -181,6 +201,13 @@ class Handlers:
 
     def update(self, message: Message, peer: Peer) -> Iterable[Reply]:
         """Complete a larval SA, or change the lifetimes of a living one (RFC 2367 §3.1.2)."""
+        dialect = self.dialect
+        lives = dialect.update_by_owner and self._to_update(message).state != "larval"
+        if lives and dialect.update_refuses_keys:
+            if {_E.KEY_AUTH, _E.KEY_ENCRYPT} & set(message.extensions):
+                raise Refusal("invalid-state")
+            view = self.changes.sad_update(convert.sa_params(message, dialect, with_keys=False))
+            return [self._told(message, view, Delivery.ALL)]
         try:
             view = self.changes.sad_update(convert.sa_params(message, self.dialect))
         except _core.EngineError as error:
@@ -188,6 +215,32 @@ class Handlers:
                 raise
             view = self.changes.sad_update(convert.sa_params(message, self.dialect, with_keys=False))
         return [self._told(message, view, Delivery.ALL)]
+
+    def _to_update(self, message: Message) -> _core.SaView:
+        """Find the SA that an UPDATE means, where only its maker's will do."""
+        source, destination = convert.ends(message)
+        found = convert.protocol(message, self.dialect)
+        mode, reqid = convert.mode_and_reqid(message, self.dialect)
+        view = self.engine.sad_lookup(convert.need(message, _E.SA, Sa).spi, found, destination.address)
+        if view is None:
+            raise Refusal(self._missing(found, source.address, destination.address))
+        if view.owner != message.pid:
+            raise Refusal("not-owner")
+        fits = view.source == source.address and view.mode in ("any", mode) and reqid in (0, view.reqid)
+        if self.dialect.update_compares and not fits:
+            raise Refusal("unlike")
+        return view
+
+    def _missing(
+        self, protocol: str, source: IPv4Address | IPv6Address, destination: IPv4Address | IPv6Address
+    ) -> str:
+        """Tell an SPI that is not there from a pair of addresses that has no SA."""
+        words = self.dialect.errno_by_kind
+        if words.get("unknown-spi", words["not-found"]) == words["not-found"]:
+            return "not-found"
+        others = self.engine.sad_dump(protocol)
+        known = any((view.source, view.destination) == (source, destination) for view in others)
+        return "unknown-spi" if known else "not-found"
 
     # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.4
     # # DELETE names an SA by SPI and addresses; one that is not there is ESRCH
@@ -237,17 +290,28 @@ class Handlers:
 
         def told(view: _core.SaView, seq: int) -> Reply:
             extensions = render.association(view, _T.DUMP, self.dialect)
-            return _reply(message, extensions, satype=satypes[view.protocol], seq=seq, subject=view)
+            return _reply(
+                message,
+                extensions,
+                satype=satypes[view.protocol],
+                seq=seq,
+                reserved=self.dialect.dump_references,
+                subject=view,
+            )
 
-        return self._dumped(views, told)
+        if states := self.dialect.dump_states:
+            views.sort(key=lambda view: states.index(view.state))
+        return self._dumped(views, told, newest_first=self.dialect.dump_newest_first)
 
     # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.10
     # # DUMP is one message for each SA, from one snapshot, and says which is the last
-    def _dumped(self, views: Sequence[_View], told: Callable[[_View, int], Reply]) -> Iterator[Reply]:
+    def _dumped(
+        self, views: Sequence[_View], told: Callable[[_View, int], Reply], *, newest_first: bool
+    ) -> Iterator[Reply]:
         if not views:
             raise Refusal("no-entries")
         count = len(views)
-        order = range(count - 1, -1, -1) if self.dialect.dump_newest_first else range(count)
+        order = range(count - 1, -1, -1) if newest_first else range(count)
         if self.dialect.dump_counts_down:
             return (told(views[at], count - 1 - nth) for nth, at in enumerate(order))
         return (told(views[at], (nth + 1) % count) for nth, at in enumerate(order))
@@ -296,6 +360,12 @@ class Handlers:
         view = self.changes.spd_add(convert.policy_params(message, self.dialect, self._new_reqid))
         return [self._policy_told(message, view, Delivery.ALL, 3)]
 
+    def spdsetidx(self, message: Message, peer: Peer) -> Iterable[Reply]:
+        """Add a policy as SPDADD does; one that waits for its requests is not provided."""
+        if _T.X_SPDSETIDX not in self.dialect.shapes:
+            return [self.error(message, self.dialect.unsupported_errno)]
+        return self.spdadd(message, peer)
+
     def spdupdate(self, message: Message, peer: Peer) -> Iterable[Reply]:
         """Replace the policy of the same selector, or add it."""
         params = convert.policy_params(message, self.dialect, self._new_reqid)
@@ -323,13 +393,20 @@ class Handlers:
 
     def spddump(self, message: Message, peer: Peer) -> Iterable[Reply]:
         """Show every policy, one message each; `seq` is 0 in the last."""
-        reserved = self._references(2)
+        dialect = self.dialect
+        reserved = self._references(2) or dialect.dump_references
+        if dialect.policies_by_scope and message.satype and not message.satype & dialect.policy_scope:
+            raise Refusal("no-entries")
+        views = self.engine.spd_dump()
+        if dialect.policies_by_priority:
+            views.sort(key=lambda view: (view.priority, view.serial))
 
         def told(view: _core.PolicyView, seq: int) -> Reply:
-            extensions = render.policy(view, _T.X_SPDDUMP, self.dialect)
+            extensions = render.policy(view, _T.X_SPDDUMP, dialect)
             return _reply(message, extensions, seq=seq, reserved=reserved, subject=view)
 
-        return self._dumped(self.engine.spd_dump(), told)
+        newest_first = dialect.dump_newest_first and not dialect.policies_by_priority
+        return self._dumped(views, told, newest_first=newest_first)
 
     def spdflush(self, message: Message, peer: Peer) -> Iterable[Reply]:
         """Remove every policy."""
@@ -377,6 +454,7 @@ HANDLERS: Final[dict[SadbMsgType, Handler]] = {
     _T.X_SPDGET: Handlers.spdget,
     _T.X_SPDDUMP: Handlers.spddump,
     _T.X_SPDFLUSH: Handlers.spdflush,
+    _T.X_SPDSETIDX: Handlers.spdsetidx,
     _T.X_SPDDELETE2: Handlers.spddelete2,
 }
 """What a program may send; everything else is refused."""

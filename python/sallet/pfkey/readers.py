@@ -255,6 +255,8 @@ _PARSERS: Final[dict[SadbExtType, tuple[Parser, int]]] = {
     _E.X_NAT_T_DPORT: (_parse_nat_port, 8),
     _E.X_NAT_T_OAI: (_parse_address, 0),
     _E.X_SA_REPLAY: (_parse_replay, 8),
+    _E.X_NEW_ADDRESS_SRC: (_parse_address, 0),
+    _E.X_NEW_ADDRESS_DST: (_parse_address, 0),
 }
 """Parser and exact size (0: the parser checks) of each extension; the others pass through unread."""
 
@@ -266,8 +268,10 @@ def readers_of(dialect: Dialect) -> dict[int, tuple[SadbExtType, Parser, int]]:
     """Return a dialect's readers by number on the wire."""
     found = _READERS.get(dialect.name)
     if found is None:
+        second = {_E.X_OAR_OR_SEC_CTX: (_parse_address, 0)} if dialect.oar_is_address else {}
+        parsers = _PARSERS | second
         found = {
-            number: (kind, *_PARSERS.get(kind, (_parse_opaque, 0)))
+            number: (kind, *parsers.get(kind, (_parse_opaque, 0)))
             for number, kind in dialect.extension_kinds.items()
         }
         _READERS[dialect.name] = found

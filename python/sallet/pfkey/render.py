@@ -85,6 +85,12 @@ def _host(address: IPv4Address | IPv6Address) -> Address:
     return Address(address, 0, address.max_prefixlen, 0)
 
 
+def _end(view: _core.SaView, which: int, dialect: Dialect) -> Address:
+    address = (view.source, view.destination)[which]
+    port = view.encap[which] if view.encap and dialect.nat_ports_in_addresses else 0
+    return Address(address, port, address.max_prefixlen, 0)
+
+
 def _lifetime(limits: _core.Limits) -> Lifetime:
     return Lifetime(min(limits.packets, _U32), limits.bytes, limits.add_secs, limits.use_secs)
 
@@ -154,8 +160,8 @@ _SA_TELLERS: Final[dict[SadbExtType, _SaTeller]] = {
     _E.LIFETIME_HARD: lambda view, dialect, _: _limit(view.hard, dialect),
     _E.LIFETIME_SOFT: lambda view, dialect, _: _limit(view.soft, dialect),
     _E.LIFETIME_CURRENT: lambda view, dialect, _: _current(view),
-    _E.ADDRESS_SRC: lambda view, dialect, _: _host(view.source),
-    _E.ADDRESS_DST: lambda view, dialect, _: _host(view.destination),
+    _E.ADDRESS_SRC: lambda view, dialect, _: _end(view, 0, dialect),
+    _E.ADDRESS_DST: lambda view, dialect, _: _end(view, 1, dialect),
     _E.ADDRESS_PROXY: lambda view, dialect, state: _proxy(view, state),
     _E.KEY_AUTH: lambda view, dialect, _: _key(view.authentication, dialect.auth_numbers),
     _E.KEY_ENCRYPT: lambda view, dialect, _: _key(view.encryption, dialect.encrypt_numbers),
@@ -221,6 +227,7 @@ def _policy(view: _core.PolicyView, dialect: Dialect) -> Policy:
         view.id,
         view.priority if dialect.policy_has_priority else 0,
         tuple(_request(template) for template in view.templates),
+        dialect.policy_scope,
     )
 
 
@@ -229,7 +236,9 @@ def _policy_limit(view: _core.PolicyView, dialect: Dialect) -> Lifetime | None:
     return lifetime if dialect.zero_limits_shown or lifetime != Lifetime() else None
 
 
-def _policy_current(view: _core.PolicyView) -> Lifetime:
+def _policy_current(view: _core.PolicyView, dialect: Dialect) -> Lifetime | None:
+    if dialect.bare_policy_without_times and not (view.add_secs or view.use_secs):
+        return None
     return Lifetime(min(view.packets, _U32), view.bytes, view.created, view.last_used or 0)
 
 
@@ -243,7 +252,7 @@ _POLICY_TELLERS: Final[dict[SadbExtType, _PolicyTeller]] = {
     ),
     _E.LIFETIME_HARD: _policy_limit,
     _E.LIFETIME_SOFT: lambda view, _: Lifetime(),
-    _E.LIFETIME_CURRENT: lambda view, _: _policy_current(view),
+    _E.LIFETIME_CURRENT: _policy_current,
     _E.X_POLICY: _policy,
 }
 
@@ -294,9 +303,11 @@ def acquire(
     }
     if view is not None:
         priority = view.priority if dialect.policy_has_priority else 0
-        extensions[_E.X_POLICY] = Policy(IpsecPolicyType.IPSEC, DIRECTIONS[view.direction], view.id, priority)
+        extensions[_E.X_POLICY] = Policy(
+            IpsecPolicyType.IPSEC, DIRECTIONS[view.direction], view.id, priority, scope=dialect.policy_scope
+        )
     template = event.template
-    if template.reqid and not dialect.policy_has_priority:
+    if template.reqid and dialect.acquire_tells_reqid:
         # Where a policy's requests are not told, the id that the association must have stands in SA2.
         extensions[_E.X_SA2] = Sa2(MODES[template.mode], 0, template.reqid)
     extensions[_E.PROPOSAL] = Proposal(_PROPOSED_REPLAY, _combs(template.protocol, dialect, proposed))

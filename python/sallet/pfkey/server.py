@@ -137,6 +137,11 @@ class PfkeyServer:
 
     def _serve(self, origin: Connection, data: bytes) -> None:
         handlers = origin.handlers
+        limit = handlers.dialect.message_bytes_max
+        if limit is not None and len(data) > limit:
+            self._malformed += 1
+            origin.reply(codec.refusal(data, errno.ENOBUFS))
+            return
         try:
             message = codec.decode(data, handlers.dialect)
         except codec.Malformed as malformed:

@@ -89,5 +89,48 @@ QNX: Final = Personality(
 )
 """QNX, whose IPsec is KAME's."""
 
-PERSONALITIES: Final[Mapping[str, Personality]] = MappingProxyType({row.name: row for row in (SALLET, QNX)})
+_LEVELS: Final = ("trans_deflev", "net_deflev")
+
+NETBSD: Final = Personality(
+    "netbsd",
+    "netbsd",
+    "netbsd",
+    {**_COMMON, "allow_unprotected": True},
+    {
+        **{
+            f"net.inet.{protocol}.{level}": f"net.inet.ipsec.{protocol}_{level}"
+            for protocol in ("esp", "ah")
+            for level in _LEVELS
+        },
+        "net.inet.ah.cleartos": "net.inet.ipsec.ah_cleartos",
+        "net.inet.ah.offsetmask": "net.inet.ipsec.ah_offsetmask",
+    },
+)
+"""NetBSD 7.1, with the names that its protocols have of their own."""
+
+FREEBSD: Final = Personality(
+    "freebsd",
+    "freebsd",
+    "freebsd",
+    {
+        **_COMMON,
+        "allow_unprotected": True,
+        "prefer_old_sa": True,
+        "df": "clear",
+        # What has 90 bytes in all, headers included, is not compressed yet.
+        "ipcomp_threshold": 91,
+        "ipcomp_threshold_counts_headers": True,
+    },
+    {
+        **_OLD_SA_ELSEWHERE,
+        "net.inet.ah.ah_cleartos": "net.inet.ipsec.ah_cleartos",
+        "net.inet6.ipsec6.def_policy": "net.inet.ipsec.def_policy",
+    },
+    frozenset({_OLD_SA}),
+)
+"""FreeBSD 12, whose default policy is one for IPv4 and IPv6."""
+
+PERSONALITIES: Final[Mapping[str, Personality]] = MappingProxyType(
+    {row.name: row for row in (SALLET, QNX, NETBSD, FREEBSD)}
+)
 """Every personality by name."""

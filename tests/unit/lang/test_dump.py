@@ -182,3 +182,30 @@ def test_selectors(form: str, upper: int, ports: tuple[int, int], line: str) -> 
 def test_a_policy_without_a_selector_belongs_to_a_socket() -> None:
     message = Message(SadbMsgType.X_SPDDUMP, extensions={E.X_POLICY: Policy(4, 1)})
     assert dump.spd(message, "kame").startswith("(no selector, probably per-socket policy) \n\tin bypass\n")
+
+
+def test_netbsd_and_freebsd_print_their_own_names_and_ends() -> None:
+    netbsd, freebsd = dump.sad(sa(), "netbsd", NOW), dump.sad(sa(), "freebsd", NOW)
+    assert netbsd.startswith("192.0.2.1 192.0.2.2 \n")
+    assert freebsd.startswith("192.0.2.1 192.0.2.2\n")
+    assert "\tE: aes-cbc  0001" in netbsd
+    assert "\tE: rijndael-cbc  0001" in freebsd
+    with_sha256 = sa(SA=Sa(4096, 4, SadbSaState.MATURE, 5, 12), KEY_AUTH=Key(256, bytes(32)))
+    assert "\tA: hmac-sha256  " in dump.sad(with_sha256, "netbsd", NOW)
+    assert "\tA: hmac-sha2-256  " in dump.sad(with_sha256, "freebsd", NOW)
+    # A window counted in packets is printed in the octets that -r takes.
+    assert "replay=512 " in dump.sad(sa(X_SA_REPLAY=Replay(4096)), "freebsd", NOW)
+
+
+def test_a_policy_of_freebsd_has_a_scope_and_one_of_netbsd_a_reserved_protocol() -> None:
+    any_to_any: dict[E, Extension] = {
+        E.X_POLICY: Policy(1, 2, 1, scope=1),
+        E.ADDRESS_SRC: Address(ip_address("10.0.0.0"), 0, 24, 255),
+        E.ADDRESS_DST: Address(ip_address("10.1.0.0"), 0, 24, 255),
+    }
+    entry = Message(SadbMsgType.X_SPDDUMP, pid=123, reserved=1, extensions=any_to_any)
+    head = "10.0.0.0/24[any] 10.1.0.0/24[any] "
+    assert dump.spd(entry, "freebsd") == (
+        f"{head}any\n\tout none\n\tspid=1 seq=0 pid=123 scope=global \n\trefcnt=1\n"
+    )
+    assert dump.spd(entry, "netbsd") == (f"{head}reserved\n\tout none\n\tspid=1 seq=0 pid=123\n\trefcnt=1\n")

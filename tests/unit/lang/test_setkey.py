@@ -258,7 +258,21 @@ def test_flags_follow_the_form(form: str, words: str, flags: int) -> None:
 def test_a_window_that_no_octet_holds_has_its_own_extension() -> None:
     message = only(f"add 192.0.2.1 192.0.2.2 esp 4096 -r 1024 {GCM};")
     assert message.get(E.X_SA_REPLAY) == Replay(1024)
-    assert "at most 255" in complaint("add 192.0.2.1 192.0.2.2 esp 4096 -r 1024 -E null;", "linux").text
+    for form in ("linux", "netbsd"):
+        assert "at most 255" in complaint("add 192.0.2.1 192.0.2.2 esp 4096 -r 1024 -E null;", form).text
+    # FreeBSD's -r counts octets, its extension packets.
+    message = only("add 192.0.2.1 192.0.2.2 esp 4096 -r 512 -E null -A null;", "freebsd")
+    assert message.get(E.X_SA_REPLAY) == Replay(4096)
+    assert message.get(E.SA) == Sa(4096, 255, auth=251, encrypt=11, flags=SadbSaFlags.X_CYCSEQ)
+
+
+def test_where_no_list_is_for_forwarded_packets_fwd_is_in_or_nothing() -> None:
+    text = "spdadd 10.0.0.0/8 10.1.0.0/16 any -P fwd ipsec esp/transport//require;"
+    (message,) = messages(text, "netbsd")
+    policy = message.get(E.X_POLICY)
+    assert isinstance(policy, Policy)
+    assert policy.direction == IpsecDirection.INBOUND
+    assert "no list" in complaint(text, "freebsd").text
 
 
 def test_esp_in_udp_has_ports() -> None:

@@ -57,7 +57,11 @@ def test_the_lengths_that_a_dialect_lists_are_the_registry_s(dialect: str) -> No
         row = rows.get(listed.name)
         if row is None or row.name in {"null", "null-auth"}:
             continue
-        assert (listed.minbits, listed.maxbits) == (row.key_bits[0], row.key_bits[-1]), row.name
+        if (dialect, row.name) == ("netbsd", "camellia-cbc"):
+            continue  # NetBSD lists from 64 bits on, and takes what Camellia has.
+        # FreeBSD lists keys without the salt that is given with them.
+        salt = row.salt_bits if dialect == "freebsd" else 0
+        assert (listed.minbits, listed.maxbits) == (row.key_bits[0] - salt, row.key_bits[-1] - salt), row.name
 
 
 def test_the_sallet_dialect_has_a_number_for_everything_and_no_number_twice() -> None:

@@ -64,6 +64,10 @@ def extension(kind: Ext, dialect: Dialect) -> st.SearchStrategy[Extension]:
         return lifetimes
     if kind in (Ext.ADDRESS_SRC, Ext.ADDRESS_DST, Ext.ADDRESS_PROXY, Ext.X_NAT_T_OAI):
         return addresses()
+    if kind in (Ext.X_NEW_ADDRESS_SRC, Ext.X_NEW_ADDRESS_DST):
+        return addresses()
+    if kind is Ext.X_OAR_OR_SEC_CTX and dialect.oar_is_address:
+        return addresses()
     if kind in (Ext.KEY_AUTH, Ext.KEY_ENCRYPT):
         return keys()
     if kind in (Ext.IDENTITY_SRC, Ext.IDENTITY_DST):
@@ -73,14 +77,15 @@ def extension(kind: Ext, dialect: Dialect) -> st.SearchStrategy[Extension]:
         return st.builds(Supported, st.lists(st.builds(Algorithm, u8, u8, u16, u16)).map(tuple))
     if kind in (Ext.X_NAT_T_SPORT, Ext.X_NAT_T_DPORT):
         return st.builds(NatPort, u16)
-    wide = dialect.policy_has_priority
+    wide = dialect.request_header_bytes == 16
     policy = st.builds(
         Policy,
         u16,
         u8,
         u32,
-        u32 if wide else st.just(0),
+        u32 if dialect.policy_has_priority else st.just(0),
         st.lists(requests(u32 if wide else u16), max_size=4).map(tuple),
+        u8 if dialect.policy_has_scope else st.just(0),
     )
     comb = st.builds(Comb, u8, u8, u16, u16, u16, u16, u16, lifetimes, lifetimes)
     table: dict[Ext, st.SearchStrategy[Extension]] = {
@@ -101,5 +106,5 @@ def messages(draw: st.DrawFn) -> tuple[Dialect, Message]:
     dialect = draw(st.sampled_from(list(DIALECTS.values())))
     kinds = draw(st.lists(st.sampled_from(list(dialect.extension_numbers)), unique=True, max_size=12))
     extensions = {kind: draw(extension(kind, dialect)) for kind in kinds}
-    kind = draw(st.sampled_from([kind for kind in Msg if kind]))
+    kind = draw(st.sampled_from([kind for kind in Msg if 0 < kind <= dialect.last_message]))
     return dialect, Message(kind, draw(u8), draw(u8), draw(u32), draw(u32), draw(u16), extensions)
