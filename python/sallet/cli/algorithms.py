@@ -52,8 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
                 "BACK END",
             )
             tables.print_rows(head, [_cells(row) for row in chosen])
+    print("\nIV and ICV are in bytes; the salt is in bits, and part of the key; behind them: PF_KEY numbers")
     if any(row["legacy"] for row in rows):
-        print("\n* for old peers only (RFC 8221); IV and ICV are in bytes, the columns behind PF_KEY numbers")
+        print("* for old peers only (RFC 8221)")
+    if not all(row["manual_keys"] for row in rows):
+        print("+ for key exchanges only, REGISTER does not offer it (RFC 8750)")
     return diagnostics.OK
 
 
@@ -89,7 +92,7 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     """Write a description as one line of the table."""
     numbers = row["pfkey_numbers"]
     return (
-        ("* " if row["legacy"] else "  ") + row["name"],
+        _mark(row) + row["name"],
         _lengths(row["key_bits"]),
         row["salt_bits"] or "-",
         row["iv_bytes"] or "-",
@@ -99,5 +102,13 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
+def _mark(row: dict[str, Any]) -> str:
+    if row["legacy"]:
+        return "* "
+    return "  " if row["manual_keys"] else "+ "
+
+
 def _lengths(bits: list[int]) -> str:
+    if bits == [0]:
+        return "-"
     return f"{bits[0]}-{bits[-1]}" if len(bits) >= _RANGE_FROM else "/".join(map(str, bits))

@@ -28,6 +28,8 @@ pub enum Error {
         given_bits: usize,
         /// The lengths that would do, in bits, salt included.
         expected_bits: &'static [u16],
+        /// So many of them, at the end, are the salt.
+        salt_bits: u16,
     },
     /// The key has the right length, and is one of those that the algorithm's RFC refuses.
     WeakKey {
@@ -88,17 +90,14 @@ impl fmt::Display for Error {
                 algorithm,
                 given_bits,
                 expected_bits,
+                salt_bits,
             } => {
                 write!(f, "{algorithm}: the key has {given_bits} bits, expected ")?;
-                match expected_bits {
-                    [only] => write!(f, "{only}")?,
-                    // A row that takes any whole byte from here to there would fill a page.
-                    [first, .., last] if expected_bits.len() > 4 => {
-                        write!(f, "{first} to {last} in whole bytes")?
-                    }
-                    several => write!(f, "one of {several:?}")?,
+                write_lengths(f, expected_bits)?;
+                if *salt_bits > 0 {
+                    write!(f, ", of which the last {salt_bits} are the salt")?;
                 }
-                f.write_str(" (salt included)")
+                Ok(())
             }
             Self::WeakKey { algorithm } => write!(f, "{algorithm}: this key is a weak one"),
             Self::NotForManualKeys { algorithm } => {
@@ -117,6 +116,21 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Writes `none`, `64`, `160, 224 or 288`, or a range: a row that takes any whole byte would fill a page.
+fn write_lengths(f: &mut fmt::Formatter<'_>, bits: &[u16]) -> fmt::Result {
+    match bits {
+        [] | [0] => f.write_str("none"),
+        [only] => write!(f, "{only}"),
+        [first, .., last] if bits.len() > 4 => write!(f, "{first} to {last} in whole bytes"),
+        [several @ .., last] => {
+            for (nth, one) in several.iter().enumerate() {
+                write!(f, "{}{one}", if nth == 0 { "" } else { ", " })?;
+            }
+            write!(f, " or {last}")
+        }
+    }
+}
 
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident),+ $(,)?) => {

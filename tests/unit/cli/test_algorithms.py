@@ -41,7 +41,11 @@ def test_the_table_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["algorithms"]) == 0
     text = capsys.readouterr().out
     for row in _core.algorithms():
-        assert f"{'* ' if row.legacy else '  '}{row.name} " in text
+        mark = "* " if row.legacy else "  " if row.manual_keys else "+ "
+        assert f"{mark}{row.name} " in text
+    assert "+ for key exchanges only" in text
     assert "40-448" in text
     assert main(["algorithms", "--kind", "auth"]) == 0
-    assert "aes-cbc" not in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "aes-cbc" not in text
+    assert "+ for key" not in text

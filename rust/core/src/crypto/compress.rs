@@ -38,6 +38,7 @@ pub fn check(asked: &AlgorithmKey) -> Result<(), Error> {
             algorithm: row.name,
             given_bits: asked.key.bits(),
             expected_bits: row.key_bits,
+            salt_bits: row.salt_bits,
         })
     }
 }

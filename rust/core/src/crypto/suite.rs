@@ -252,6 +252,7 @@ fn keyed<K>(make: fn(&[u8]) -> Option<K>, row: &'static Algorithm, key: &Secret)
             algorithm: row.name,
             given_bits: key.bits(),
             expected_bits: row.key_bits,
+            salt_bits: row.salt_bits,
         });
     }
     make(key.as_bytes()).ok_or(Error::WeakKey { algorithm: row.name })
@@ -438,7 +439,8 @@ mod tests {
             Error::InvalidKeyLength {
                 algorithm: "aes-gcm-16",
                 given_bits: 128,
-                expected_bits: &[160, 224, 288]
+                expected_bits: &[160, 224, 288],
+                salt_bits: 32
             }
         );
         assert_eq!(
@@ -446,9 +448,43 @@ mod tests {
             Error::InvalidKeyLength {
                 algorithm: "hmac-sha2-512-256",
                 given_bits: 256,
-                expected_bits: &[512]
+                expected_bits: &[512],
+                salt_bits: 0
             }
         );
+    }
+
+    #[test]
+    fn a_wrong_length_says_what_was_expected() {
+        for (name, bytes, words) in [
+            (
+                "aes-gcm-16",
+                16,
+                "expected 160, 224 or 288, of which the last 32 are the salt",
+            ),
+            (
+                "aes-ccm-8",
+                20,
+                "expected 152, 216 or 280, of which the last 24 are the salt",
+            ),
+            (
+                "chacha20-poly1305",
+                32,
+                "expected 288, of which the last 32 are the salt",
+            ),
+            ("aes-cbc", 17, "expected 128, 192 or 256"),
+            ("des-cbc", 7, "expected 64"),
+            ("blowfish-cbc", 4, "expected 40 to 448 in whole bytes"),
+        ] {
+            let error = Suite::build(Some(&key(name, bytes)), None).unwrap_err();
+            let bits = 8 * bytes;
+            assert_eq!(
+                error.to_string(),
+                format!("{name}: the key has {bits} bits, {words}")
+            );
+        }
+        let error = crate::crypto::compress::check(&key("deflate", 1)).unwrap_err();
+        assert_eq!(error.to_string(), "deflate: the key has 8 bits, expected none");
     }
 
     #[test]
