@@ -28,8 +28,8 @@ from sallet.control.methods import Methods
 from sallet.control.server import ControlServer
 from sallet.control.views import Json
 from sallet.failure import Failure
+from sallet.pfkey import quirks
 from sallet.pfkey.changes import Changes
-from sallet.pfkey.dialects import DIALECTS
 from sallet.pfkey.server import PfkeyServer
 from sallet.sysctl import mib
 from sallet.sysctl.personalities import SALLET, Personality
@@ -59,6 +59,7 @@ class Options:
     device: str = "sallet0"
     udp_port: int | None = None
     personality: Personality = SALLET
+    quirks: tuple[str, ...] = ()
     mtu: int | None = None
     path_mtu: int | None = None
 
@@ -206,10 +207,11 @@ class Daemon:
 
     def _listen(self, undo: ExitStack) -> PfkeyServer:
         options = self._options
-        pfkey = PfkeyServer(self._engine, changes=self._changes)
+        dialects = quirks.dialects(options.quirks)
+        pfkey = PfkeyServer(self._engine, changes=self._changes, dialects=dialects)
         undo.callback(pfkey.close)
         pfkey.listen(options.run_dir / "pfkey.sock", options.personality.dialect)
-        for dialect in DIALECTS:
+        for dialect in dialects:
             pfkey.listen(options.run_dir / f"pfkey.{dialect}.sock", dialect)
         control = ControlServer(Methods(self._engine, self._status, self._guard_drops).table())
         undo.callback(control.close)
@@ -297,6 +299,7 @@ class Daemon:
             "mode": options.mode,
             "personality": options.personality.name,
             "dialect": options.personality.dialect,
+            "quirks": list(options.quirks),
             "run_dir": str(options.run_dir),
             "attachment": None,
         }

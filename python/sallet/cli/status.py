@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         tables.print_json(status)
         return diagnostics.OK
     print(f"mode {status['mode']}, personality {status['personality']}, pid {status['pid']}")
-    print(f"pfkey.sock speaks {status['dialect']}")
+    print(f"pfkey.sock speaks {status['dialect']}; quirks: {', '.join(status['quirks']) or 'none'}")
     print(f"run directory {status['run_dir']}, up {status['uptime_secs']:.0f} s")
     print(f"{status['policies']} policies, {status['sas']} SAs, default policy {status['default_policy']}")
     if status["attachment"] is not None:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from sallet.cli import diagnostics
+from sallet.pfkey.quirks import QUIRKS
 from sallet.rundir import default_run_dir
 from sallet.sysctl.personalities import PERSONALITIES
 
@@ -31,6 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="sallet",
         help="whose manual is followed: defaults, sysctl names, the dialect of pfkey.sock, and how --setkey "
         "files are read (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--quirk",
+        action="append",
+        default=[],
+        choices=tuple(QUIRKS),
+        help="a deviation that a peer needs (may be repeated): "
+        + "; ".join(f"{quirk.name}: {quirk.meaning}" for quirk in QUIRKS.values()),
     )
     parser.add_argument(
         "--setkey",
@@ -78,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             settings=tuple(arguments.sysctl),
             device=arguments.device,
             personality=PERSONALITIES[arguments.personality],
+            quirks=tuple(dict.fromkeys(arguments.quirk)),
             udp_port=arguments.udp_port,
             mtu=arguments.mtu,
             path_mtu=arguments.path_mtu,

@@ -12,7 +12,7 @@ import os
 import selectors
 import socket
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from sallet import _core
 from sallet.pfkey import codec
 from sallet.pfkey.changes import Changes
 from sallet.pfkey.connection import Connection
-from sallet.pfkey.dialects import DIALECTS
+from sallet.pfkey.dialects import DIALECTS, Dialect
 from sallet.pfkey.handlers import Delivery, Handlers, Reply
 from sallet.pfkey.messages import Message
 
@@ -42,9 +42,11 @@ class PfkeyServer:
         *,
         spd_changed: Callable[[], None] | None = None,
         changes: Changes | None = None,
+        dialects: Mapping[str, Dialect] = DIALECTS,
     ) -> None:
         """Serve an engine; `spd_changed` follows each change before its reply, see `Changes`."""
         self._engine = engine
+        self._dialects = dialects
         self._changes = Changes(engine, spd_changed) if changes is None else changes
         self._handlers: dict[str, Handlers] = {}
         self._listeners: list[tuple[socket.socket, Path, Handlers]] = []
@@ -64,7 +66,9 @@ class PfkeyServer:
         """
         handlers = self._handlers.get(dialect)
         if handlers is None:
-            handlers = self._handlers[dialect] = Handlers(self._engine, DIALECTS[dialect], self._changes)
+            handlers = self._handlers[dialect] = Handlers(
+                self._engine, self._dialects[dialect], self._changes
+            )
         listener = _bind(path)
         self._listeners.append((listener, path, handlers))
         if self._selector is not None:
