@@ -9,6 +9,8 @@ pub mod lease;
 pub mod lifetime;
 pub mod params;
 pub mod replay;
+#[cfg(test)]
+mod replay_tests;
 pub mod sad;
 
 pub use association::Association;

@@ -6,7 +6,7 @@ use crate::error::{DropReason, Error};
 use crate::terms::Sequence;
 
 /// The largest window that may be asked for, in packets.
-pub const WINDOW_MAX: u32 = 4096;
+pub const WINDOW_MAX: u32 = 1 << 16;
 
 const WORD_BITS: u64 = 64;
 
