@@ -95,8 +95,8 @@ ipcomp-kernel: build ## 20,400 such datagrams through a real kernel and back, in
 	SALLET_IPCOMP_KERNEL=$${DATAGRAMS:-3400} $(PYTHON) -m pytest -q -s tests/interop/test_linux_ipcomp.py
 
 .PHONY: fuzz
-fuzz: ## fuzz every target for SECONDS=30 (needs `cargo install cargo-fuzz`)
-	scripts/fuzz $${SECONDS_PER_TARGET:-$${SECONDS:-30}}
+fuzz: ## fuzz every target for SECONDS=30, or TARGET=name, or RUNS=10000000 times (needs `cargo install cargo-fuzz`)
+	scripts/fuzz $(if $(RUNS),--runs $(RUNS),--seconds $(or $(SECONDS),30)) $(addprefix --target ,$(TARGET)) $(ARGS)
 
 .PHONY: bench
 bench: build ## the baseline of docs/benchmarks.md, measured here and now (ARGS=--write rewrites the document)

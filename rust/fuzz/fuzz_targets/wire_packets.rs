@@ -1,9 +1,6 @@
-//! Any bytes through every view and Repr of `sallet_core::wire`.
-//! What is checked may not enter: that is `drive/wire_packets.rs`, which a plain test shares.
-//! Answers to: no input makes the wire room panic, loop or contradict itself.
+//! A packet of either version: its summary, the changes in place, the answers.
+//! What is checked may not enter: that is the table in `drive/mod.rs`, which a plain test shares.
+//! Answers to: no input makes it panic, loop or contradict itself.
 #![no_main]
 
-#[path = "../drive/wire_packets.rs"]
-mod drive;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::run(data));
+sallet_fuzz::target!(wire_packets);

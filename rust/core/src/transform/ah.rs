@@ -31,7 +31,8 @@ impl Ah {
     /// the format of RFC 1826, which has no sequence number.
     ///
     /// # Errors
-    /// `UnsupportedCombination` for `esn`, and for an algorithm with an IV, in the old format.
+    /// `UnsupportedCombination` in the old format for `esn`, for an algorithm with an IV, and for NULL: a header
+    /// with neither number nor ICV is shorter than any receiver takes, this one included.
     pub fn new(spi: Spi, integrity: Integrity, esn: bool, old: bool) -> Result<Self, Error> {
         if esn && old {
             return Err(Error::UnsupportedCombination);
@@ -39,7 +40,8 @@ impl Ah {
         let row = integrity.algorithm();
         let (fixed_bytes, icv_bytes) = if old {
             let whole_bytes = integrity.key().whole_bytes();
-            (OLD_FIXED_BYTES, whole_bytes.ok_or(Error::UnsupportedCombination)?)
+            let icv_bytes = whole_bytes.filter(|bytes| *bytes > 0);
+            (OLD_FIXED_BYTES, icv_bytes.ok_or(Error::UnsupportedCombination)?)
         } else {
             (FIXED_BYTES, row.icv_bytes)
         };
