@@ -160,3 +160,19 @@ fn damage_is_noticed() {
         }
     }
 }
+
+/// What would be eight bytes in all: today's format carries NULL, the old one has nothing left to be known by.
+#[test]
+fn the_old_format_needs_an_icv() {
+    let permits = crate::crypto::Permits {
+        unprotected: true,
+        ..crate::crypto::Permits::default()
+    };
+    let build = |old| {
+        let key = AlgorithmKey::new("null-auth", &[]);
+        let integrity = Integrity::permitted(None, Some(&key), permits).unwrap();
+        Ah::new(Spi(1), integrity, false, old).err()
+    };
+    assert_eq!(build(true), Some(Error::UnsupportedCombination));
+    assert_eq!(build(false), None);
+}
