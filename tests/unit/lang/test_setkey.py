@@ -204,7 +204,7 @@ def test_macs_go_out_with_their_number(word: str, number: int, key_bytes: int) -
         ("esp-old 4096 -E des-cbc 0x0123456789abcdef -A hmac-md5 0x00", "no authentication", "write esp"),
         ("frob 4096 -E null", "protocol of an SA", "esp"),
         ("esp 4096 -m trnsport -E null", "transport, tunnel or any", "-m"),
-        ("esp 4096 -r 5000 -E null", "at most 4096", "smaller"),
+        ("esp 4096 -r 70000 -E null", "at most 65536", "smaller"),
         ("esp 4096 -zz -E null", "no word of add", "-m"),
         ("esp 4096 -ctx 1 2 3 -E null", "SELinux", "remove"),
         ("esp 4096 -f wobble -E null", "-f takes", "-f"),
