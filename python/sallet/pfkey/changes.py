@@ -6,7 +6,8 @@ No message and no dialect enters. Answers to RFC 4301 §4.4.1: the host never do
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias
 
@@ -40,18 +41,71 @@ def _again(view: _core.PolicyView) -> _core.PolicyParams:
     )
 
 
+@dataclass(slots=True)
+class _Undone:
+    """What has to be done to have the SPD as it was before some changes, each entry by its id."""
+
+    added: dict[int, _core.PolicyView] = field(default_factory=dict)
+    replaced: dict[int, _core.PolicyView] = field(default_factory=dict)
+    removed: list[_core.PolicyView] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.added or self.replaced or self.removed)
+
+    def remove(self, view: _core.PolicyView) -> None:
+        """Note a removal: of an entry that these changes added or replaced, or of one that was there."""
+        if self.added.pop(view.id, None) is None:
+            self.removed.append(self.replaced.pop(view.id, view))
+
+    def replace(self, old: _core.PolicyView) -> None:
+        """Note that an entry has changed; what counts is how it was at first."""
+        if old.id not in self.added:
+            self.replaced.setdefault(old.id, old)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turning:
+    """A rule of the SPD that protects if there is an SA for it, and lets pass in clear if there is none."""
+
+    protocol: str
+    mode: str
+    reqid: int
+    endpoints: tuple[_Address, _Address] | None
+    source: tuple[_Address, _Address]
+    destination: tuple[_Address, _Address]
+
+    def could_be_served_by(self, view: _core.SaView) -> bool:
+        """Say whether that SA could be the one."""
+        if self.protocol != view.protocol or self.reqid not in (0, view.reqid):
+            return False
+        if "any" not in (self.mode, view.mode) and self.mode != view.mode:
+            return False
+        if self.endpoints is not None:
+            return self.endpoints == (view.source, view.destination)
+        return _within(view.source, self.source) and _within(view.destination, self.destination)
+
+
+def _within(address: _Address, span: tuple[_Address, _Address]) -> bool:
+    first, last = span
+    return address.version == first.version and int(first) <= int(address) <= int(last)
+
+
 class Changes:
     """The requests that change an engine's databases, shared by all dialects.
 
-    `spd_changed` is called after each change of the SPD, and after a change of the SAD while some policy asks
-    for an SA only if there is one; if it raises, the change is undone and HookFailed raised.
+    `spd_changed` is called after each change of the SPD, or once for those between `begin` and `commit`, and
+    after a change of the SAD that could turn a policy round that asks for an SA only if there is one. If it
+    raises, the changes are undone and HookFailed raised. Nobody may be told of a change before.
     """
 
     def __init__(self, engine: _core.Engine, spd_changed: Callable[[], None] | None = None) -> None:
         """Take over an engine; policies that it has already are looked at once."""
         self.engine = engine
         self._spd_changed = spd_changed
-        self._turning: set[int] = set()
+        self._turning: dict[int, tuple[_Turning, ...]] = {}
+        self._undone = _Undone()
+        self._grouping = False
         self._rows = {row.name: row for row in _core.algorithms()}
         self._warned: set[str] = set()
         self._next_reqid = MANUAL_REQID_MAX + 1
@@ -67,13 +121,30 @@ class Changes:
         self._next_reqid += 1
         return self._next_reqid - 1
 
+    # Several changes of the SPD with one hook.
+
+    def begin(self) -> None:
+        """Let the changes of the SPD from here on be followed together, by `commit`."""
+        self._grouping = True
+
+    def commit(self) -> None:
+        """Follow what was changed. Raises HookFailed: all of it was undone."""
+        undone, self._undone, self._grouping = self._undone, _Undone(), False
+        if undone:
+            self._follow(lambda: self._undo(undone))
+
+    def _changed(self) -> None:
+        if not self._grouping:
+            self.commit()
+
     # The SPD.
 
     def spd_add(self, params: _core.PolicyParams) -> _core.PolicyView:
         """Add an entry. Raises EngineError, HookFailed."""
         view = self.engine.spd_add(params)
         self._note(view)
-        self._follow(lambda: self._forget(self.engine.spd_delete_id(view.id)))
+        self._undone.added[view.id] = view
+        self._changed()
         return view
 
     def spd_update(
@@ -88,44 +159,51 @@ class Changes:
         old = self._find(direction, selector)
         view = self.engine.spd_update(params)
         self._note(view)
-        self._follow(lambda: self._replace_back(old, view))
+        if old is None:
+            self._undone.added[view.id] = view
+        else:
+            self._undone.replace(old)
+        self._changed()
         return view
 
     def spd_delete(self, direction: str, selector: _core.Selector) -> _core.PolicyView:
         """Remove the entry of that direction and selector. Raises EngineError, HookFailed."""
         view = self.engine.spd_delete(direction, selector)
-        self._forget(view)
-        self._follow(lambda: self._put_back([view]))
+        self._removed([view])
         return view
 
     def spd_delete_id(self, number: int) -> _core.PolicyView:
         """Remove the entry of that id. Raises EngineError, HookFailed."""
         view = self.engine.spd_delete_id(number)
-        self._forget(view)
-        self._follow(lambda: self._put_back([view]))
+        self._removed([view])
         return view
 
     def spd_flush(self) -> int:
         """Remove every entry and return how many there were. Raises HookFailed."""
         views = self.engine.spd_dump()
         count = self.engine.spd_flush()
-        self._turning.clear()
-        self._follow(lambda: self._put_back(views))
+        self._removed(views)
         return count
+
+    def _removed(self, views: Iterable[_core.PolicyView]) -> None:
+        for view in views:
+            self._forget(view)
+            self._undone.remove(view)
+        self._changed()
 
     # The SAD. A removed SA is never put back: its counters would start again.
 
     def sad_add(self, params: _core.SaParams) -> _core.SaView:
         """Add an SA. Raises EngineError, HookFailed."""
         view = self.engine.sad_add(params)
-        self._sad_changed(lambda: self._drop_sa(view))
+        self._sad_changed([view], lambda: self._drop_sa(view))
         self._warn(view)
         return view
 
     def sad_update(self, params: _core.SaParams) -> _core.SaView:
         """Complete or change an SA. Raises EngineError, HookFailed; a change stays where the hook fails."""
         view = self.engine.sad_update(params)
-        self._sad_changed(None)
+        self._sad_changed([view])
         self._warn(view)
         return view
 
@@ -134,25 +212,26 @@ class Changes:
     ) -> _core.SaView:
         """Remove an SA. Raises EngineError, HookFailed; it stays removed where the hook fails."""
         view = self.engine.sad_delete(spi, protocol, destination, source)
-        self._sad_changed(None)
+        self._sad_changed([view])
         return view
 
     def sad_delete_pair(self, protocol: str, source: _Address, destination: _Address) -> list[_core.SaView]:
         """Remove the SAs between two addresses. Raises HookFailed; they stay removed where the hook fails."""
         views = self.engine.sad_delete_pair(protocol, source, destination)
-        self._sad_changed(None)
+        self._sad_changed(views)
         return views
 
     def sad_flush(self, protocol: str | None) -> int:
         """Remove every SA (of one protocol). Raises HookFailed; they stay removed where the hook fails."""
+        views = self.engine.sad_dump(protocol) if self._turning else []
         count = self.engine.sad_flush(protocol)
-        self._sad_changed(None)
+        self._sad_changed(views)
         return count
 
-    def sa_expired(self) -> None:
+    def sa_expired(self, view: _core.SaView) -> None:
         """Follow an SA that the engine took out by itself; there is nobody to tell of a failure."""
         try:
-            self._sad_changed(None)
+            self._sad_changed([view])
         except HookFailed:
             logger.error("an SA expired, and the host's table could not follow")
 
@@ -187,13 +266,24 @@ class Changes:
     # What follows.
 
     def _note(self, view: _core.PolicyView) -> None:
-        if any(template.level in _TURNING_LEVELS for template in view.templates):
-            self._turning.add(view.id)
-        else:
-            self._turning.discard(view.id)
+        turning = tuple(
+            _Turning(
+                template.protocol,
+                template.mode,
+                template.reqid,
+                template.endpoints,
+                view.selector.source,
+                view.selector.destination,
+            )
+            for template in view.templates
+            if template.level in _TURNING_LEVELS
+        )
+        self._forget(view)
+        if turning:
+            self._turning[view.id] = turning
 
     def _forget(self, view: _core.PolicyView) -> None:
-        self._turning.discard(view.id)
+        self._turning.pop(view.id, None)
 
     def _follow(self, undo: Callable[[], None] | None) -> None:
         if self._spd_changed is None:
@@ -206,8 +296,13 @@ class Changes:
                 undo()
             raise HookFailed from error
 
-    def _sad_changed(self, undo: Callable[[], None] | None) -> None:
-        if self._turning:
+    def _sad_changed(self, views: Iterable[_core.SaView], undo: Callable[[], None] | None = None) -> None:
+        if any(
+            rule.could_be_served_by(view)
+            for view in views
+            for rules in self._turning.values()
+            for rule in rules
+        ):
             self._follow(undo)
 
     def _drop_sa(self, view: _core.SaView) -> None:
@@ -219,15 +314,25 @@ class Changes:
                 return view
         return None
 
-    def _replace_back(self, old: _core.PolicyView | None, new: _core.PolicyView) -> None:
-        if old is None:
-            self._forget(self.engine.spd_delete_id(new.id))
-        else:
-            self._note(self.engine.spd_update(_again(old)))
+    def _undo(self, undone: _Undone) -> None:
+        """Have the SPD as it was."""
+        for view in undone.added.values():
+            self._forget(self.engine.spd_delete_id(view.id))
+        removed = list(undone.removed)
+        for old in undone.replaced.values():
+            now = self.engine.spd_lookup(old.id)
+            if now is not None and now.serial != old.serial:
+                # Another priority has put it elsewhere; it has to go back to its place.
+                self._forget(self.engine.spd_delete_id(old.id))
+                removed.append(old)
+            else:
+                self._note(self.engine.spd_update(_again(old)))
+        if removed:
+            self._put_back(removed)
 
     def _put_back(self, removed: list[_core.PolicyView]) -> None:
         """Add removed entries once more, and those behind them again, so that their order is as before."""
-        first = min((view.serial for view in removed), default=0)
+        first = min(view.serial for view in removed)
         behind = [view for view in self.engine.spd_dump() if view.serial > first]
         for view in behind:
             self._forget(self.engine.spd_delete_id(view.id))

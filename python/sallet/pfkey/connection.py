@@ -45,9 +45,13 @@ class Connection:
         sock: socket.socket,
         handlers: Handlers,
         serve: Callable[[Connection, bytes], None],
+        served: Callable[[Connection], None],
         closed: Callable[[Connection], None],
     ) -> None:
-        """Take over a connected socket; `serve` gets each datagram, `closed` is called once."""
+        """Take over a connected socket.
+
+        `serve` gets each datagram, `served` follows the last of a turn, `closed` is called once.
+        """
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TOLD_BYTES_MAX)
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -57,7 +61,10 @@ class Connection:
         self.told_dropped = 0
         """Messages to everybody that this socket lost (ENOBUFS)."""
         self._socket = sock
+        self.unanswered = 0
+        """Requests that were read, and whose replies are still to come."""
         self._serve = serve
+        self._served = served
         self._closed = closed
         self._selector: selectors.BaseSelector | None = None
         self._events = 0
@@ -99,6 +106,13 @@ class Connection:
     # Reading.
 
     def _read(self) -> None:
+        try:
+            self._read_turn()
+        finally:
+            self._served(self)
+        self._watch()
+
+    def _read_turn(self) -> None:
         for _ in range(REQUESTS_A_TURN):
             if self._full() or self._socket.fileno() < 0:
                 break
@@ -114,10 +128,10 @@ class Connection:
                 self.close()
                 return
             if size == 0 and self._hung_up():
+                self._served(self)
                 self.close()
                 return
             self._serve(self, bytes(_READ_BUFFER[:size]))
-        self._watch()
 
     def _hung_up(self) -> bool:
         """Tell end-of-file from a message of no octets: both read as nothing."""
@@ -129,7 +143,7 @@ class Connection:
         return not any(waiting)
 
     def _full(self) -> bool:
-        return self._dumps > 0 or len(self._waiting) >= REPLIES_WAITING_MAX
+        return self._dumps > 0 or len(self._waiting) + self.unanswered >= REPLIES_WAITING_MAX
 
     # Sending.
 

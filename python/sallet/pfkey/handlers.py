@@ -28,10 +28,11 @@ SPI_RANGE: Final = SpiRange(0x100, 0x0FFFFFFF)
 """Where GETSPI looks if it is not told."""
 
 
-_SPD_MESSAGES: Final = frozenset(
-    {_T.X_SPDUPDATE, _T.X_SPDADD, _T.X_SPDDELETE, _T.X_SPDGET, _T.X_SPDDUMP, _T.X_SPDFLUSH}
-    | {_T.X_SPDSETIDX, _T.X_SPDDELETE2}
+SPD_CHANGES: Final = frozenset(
+    {_T.X_SPDUPDATE, _T.X_SPDADD, _T.X_SPDDELETE, _T.X_SPDFLUSH, _T.X_SPDSETIDX, _T.X_SPDDELETE2}
 )
+"""Messages that change the SPD and nothing else; several of them can be followed at once."""
+_SPD_MESSAGES: Final = SPD_CHANGES | {_T.X_SPDGET, _T.X_SPDDUMP}
 
 
 class Delivery(Enum):

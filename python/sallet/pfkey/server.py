@@ -12,17 +12,18 @@ import os
 import selectors
 import socket
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sallet import _core
 from sallet.pfkey import codec
-from sallet.pfkey.changes import Changes
+from sallet.pfkey.changes import Changes, HookFailed
 from sallet.pfkey.connection import Connection
 from sallet.pfkey.dialects import DIALECTS, Dialect
-from sallet.pfkey.handlers import Delivery, Handlers, Reply
+from sallet.pfkey.handlers import SPD_CHANGES, Delivery, Handlers, Reply
 from sallet.pfkey.messages import Message
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class PfkeyServer:
         self._told_dropped = 0
         self._malformed = 0
         self._internal_errors = 0
+        self._gathered: list[tuple[bytes, Message]] = []
 
     def listen(self, path: Path, dialect: str) -> None:
         """Open a socket, mode 0660, whose programs speak a dialect; what is left of an old one is removed.
@@ -125,7 +127,7 @@ class PfkeyServer:
                     self._selector.unregister(listener)
                     self._resting.append((listener, handlers))
                 return
-            connection = Connection(accepted, handlers, self._serve, self._forget)
+            connection = Connection(accepted, handlers, self._serve, self._served, self._forget)
             self._connections[connection] = None
             if self._selector is not None:
                 connection.attach(self._selector)
@@ -140,22 +142,75 @@ class PfkeyServer:
     # Requests.
 
     def _serve(self, origin: Connection, data: bytes) -> None:
-        handlers = origin.handlers
-        limit = handlers.dialect.message_bytes_max
-        if limit is not None and len(data) > limit:
-            self._malformed += 1
-            origin.reply(codec.refusal(data, errno.ENOBUFS))
+        """Take a request; a change of the SPD waits for those behind it, everything else is answered."""
+        message = self._understood(origin, data)
+        if not isinstance(message, int) and message.type in SPD_CHANGES:
+            self._gathered.append((data, message))
+            origin.unanswered = len(self._gathered)
             return
+        self._served(origin)
+        if isinstance(message, int):
+            self._malformed += 1
+            origin.reply(codec.refusal(data, message))
+            return
+        self._answer(origin, data, partial(origin.handlers.answer, message, origin.peer))
+
+    def _understood(self, origin: Connection, data: bytes) -> Message | int:
+        """Read a request, or return the errno for what is none."""
+        dialect = origin.handlers.dialect
+        if dialect.message_bytes_max is not None and len(data) > dialect.message_bytes_max:
+            return errno.ENOBUFS
         try:
-            message = codec.decode(data, handlers.dialect)
+            message = codec.decode(data, dialect)
         except codec.Malformed as malformed:
-            self._malformed += 1
-            origin.reply(codec.refusal(data, malformed.errno))
+            return malformed.errno
+        if dialect.promiscuous_sees_requests:
+            self._show_request(origin.handlers, data)
+        return message
+
+    def _served(self, origin: Connection) -> None:
+        """Make the gathered changes of the SPD, follow them, and only then tell of them."""
+        if not self._gathered:
             return
-        if handlers.dialect.promiscuous_sees_requests:
-            self._show_request(handlers, data)
+        gathered, self._gathered = self._gathered, []
+        origin.unanswered = 0
+        answers: list[Callable[[], Iterable[Reply]]]
         try:
-            replies = handlers.answer(message, origin.peer)
+            answers = self._changed_together(origin, [message for _, message in gathered])
+        except Exception as error:
+            answers = [partial(_fail, error)] * len(gathered)
+        for (data, _), answer in zip(gathered, answers, strict=True):
+            self._answer(origin, data, answer)
+
+    def _changed_together(
+        self, origin: Connection, messages: Sequence[Message]
+    ) -> list[Callable[[], Iterable[Reply]]]:
+        """Make changes of the SPD with one hook for all; if that fails, each half for itself."""
+        if len(messages) > 1:
+            self._changes.begin()
+        answers = [self._kept(partial(origin.handlers.answer, message, origin.peer)) for message in messages]
+        try:
+            self._changes.commit()
+        except HookFailed:
+            middle = len(messages) // 2
+            return [
+                *self._changed_together(origin, messages[:middle]),
+                *self._changed_together(origin, messages[middle:]),
+            ]
+        return answers
+
+    @staticmethod
+    def _kept(answer: Callable[[], Iterable[Reply]]) -> Callable[[], Iterable[Reply]]:
+        """Get an answer now and give it, or what it raised, later."""
+        try:
+            found = answer()
+        except Exception as error:
+            return partial(_fail, error)
+        return lambda: found
+
+    def _answer(self, origin: Connection, data: bytes, answer: Callable[[], Iterable[Reply]]) -> None:
+        try:
+            replies = answer()
             if isinstance(replies, list):
                 for reply in replies:
                     self._deliver(origin, reply)
@@ -163,7 +218,7 @@ class PfkeyServer:
                 origin.reply(self._dumped(origin, data, replies))
         except Exception:
             # A fault of ours must cost one request, not the daemon and everybody's keys.
-            logger.exception("a %s request met a fault of sallet", message.type.name)
+            logger.exception("a request of type %d met a fault of sallet", data[1])
             self._internal_errors += 1
             origin.reply(codec.refusal(data, errno.EIO))
 
@@ -212,7 +267,7 @@ class PfkeyServer:
     def engine_event(self, event: _core.AcquireEvent | _core.ExpireEvent | _core.PolicyExpireEvent) -> None:
         """Tell the registered sockets of an event, and let the host follow what it changed."""
         if isinstance(event, _core.ExpireEvent) and event.hard:
-            self._changes.sa_expired()
+            self._changes.sa_expired(event.sa)
         elif isinstance(event, _core.PolicyExpireEvent):
             self._changes.policy_expired(event.policy)
         told: dict[str, bytes | None] = {}
@@ -231,6 +286,10 @@ class PfkeyServer:
                 self._show_bytes(connection, data, 0)
             if connection.peer.registered:
                 connection.tell(data)
+
+
+def _fail(error: Exception) -> Iterable[Reply]:
+    raise error
 
 
 class _Said:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from sallet import _core
 from sallet.pfkey import codec
-from sallet.pfkey.changes import Changes
+from sallet.pfkey.changes import Changes, HookFailed
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.constants import SadbSaFlags as Flag
@@ -477,24 +477,92 @@ def test_a_change_of_the_spd_that_the_host_cannot_follow_is_undone(
     assert listing(handlers) != before
 
 
-def test_associations_matter_to_the_host_only_under_use() -> None:
+def test_associations_matter_to_the_host_only_where_they_could_turn_a_policy_round() -> None:
     host = Host()
     handlers = serve("sallet", spd_changed=host)
-    handlers.handle(spd(policy=Policy(2, 2, requests=(Request(50, 1, 2),))))
-    handlers.handle(add(0x1001))
+    handlers.handle(spd(policy=Policy(2, 2, requests=(Request(50, 2, 2, 0, A, B),))))
+    handlers.handle(add(0x1001, X_SA2=Sa2(2)))
     assert host.calls == 1
-    handlers.handle(spd(policy=Policy(2, 2, requests=(Request(50, 1, 1),)), third=2))
-    for number, message in enumerate((add(0x1002), about(Msg.DELETE, 0x1002), Message(Msg.FLUSH))):
+    use = Policy(2, 2, requests=(Request(50, 2, 1, 0, A, B), Request(51, 2, 1, 0, B, A)))
+    handlers.handle(spd(policy=use, third=2))
+    tunnel = add(0x1002, X_SA2=Sa2(2))
+    for number, message in enumerate((tunnel, about(Msg.DELETE, 0x1002), Message(Msg.FLUSH))):
         handlers.handle(message)
         assert host.calls == 3 + number
+    # Another mode, another direction, another protocol: none of these is what that policy asks for.
+    calls = host.calls
+    for message in (add(0x1002, X_SA2=Sa2(1)), add(0x1003, X_SA2=Sa2(2), ADDRESS_SRC=B, ADDRESS_DST=A)):
+        assert one(handlers, message).errno == 0
+    handlers.handle(Message(Msg.FLUSH, ESP))
+    assert host.calls == calls
     host.failing = True
-    assert one(handlers, add(0x1003)).errno == errno.EIO
+    assert one(handlers, tunnel).errno == errno.EIO
     assert handlers.engine.sad_dump() == []
     host.failing = False
     handlers.handle(spd(Msg.X_SPDDELETE, third=2))
     calls = host.calls
-    handlers.handle(add(0x1004))
+    handlers.handle(add(0x1004, X_SA2=Sa2(2)))
     assert host.calls == calls
+
+
+@pytest.mark.parametrize(
+    ("selected", "reqid", "matters"),
+    [("10.0.1.0", 0, True), ("10.0.2.0", 0, False), ("10.0.1.0", 7, True), ("10.0.1.0", 8, False)],
+)
+def test_an_association_in_transport_mode_matters_between_the_addresses_of_the_policy(
+    selected: str, reqid: int, matters: bool
+) -> None:
+    host = Host()
+    handlers = serve("sallet", spd_changed=host)
+    template = _core.Template("esp", "transport", "use", reqid)
+    selector = _core.Selector(f"{selected}/24", "10.1.0.0/16")
+    handlers.changes.spd_add(_core.PolicyParams("out", selector, "protect", [template]))
+    here, there = Address(ip_address("10.0.1.9")), Address(ip_address("10.1.0.9"))
+    assert one(handlers, add(X_SA2=Sa2(1, 0, 7), ADDRESS_SRC=here, ADDRESS_DST=there)).errno == 0
+    assert host.calls == 1 + matters
+
+
+def test_changes_between_begin_and_commit_are_followed_once_and_undone_together() -> None:
+    host = Host()
+    handlers = serve("sallet", spd_changed=host)
+    for third in (1, 2, 3, 4):
+        assert one(handlers, spd(third=third)).errno == 0
+    high = Policy(0, 2, priority=5)
+    steps = (
+        spd(third=9),
+        spd(Msg.X_SPDUPDATE, Policy(0, 2), third=9),
+        spd(Msg.X_SPDUPDATE, Policy(0, 2), third=2),
+        spd(Msg.X_SPDUPDATE, high, third=3),
+        spd(Msg.X_SPDDELETE, third=4),
+        spd(Msg.X_SPDDELETE, third=2),
+        spd(third=4),
+        spd(third=10),
+        spd(Msg.X_SPDDELETE, third=10),
+        spd(Msg.X_SPDDELETE, third=1),
+    )
+    before = listing(handlers)
+    for failing in (True, False):
+        host.calls, host.failing = 0, failing
+        handlers.changes.begin()
+        for step in steps:
+            assert one(handlers, step).errno == 0
+        assert host.calls == 0
+        if failing:
+            with pytest.raises(HookFailed):
+                handlers.changes.commit()
+            assert listing(handlers) == before
+        else:
+            handlers.changes.commit()
+        assert host.calls == 1
+    assert [str(row[1]) for row in listing(handlers)] != [str(row[1]) for row in before]
+    assert len(handlers.engine.spd_dump()) == 3
+    handlers.changes.begin()
+    handlers.handle(Message(Msg.X_SPDFLUSH))
+    host.failing, before = True, listing(handlers)
+    with pytest.raises(HookFailed):
+        handlers.changes.commit()
+    handlers.changes.commit()
+    assert len(listing(handlers)) == 3
 
 
 # Events.
