@@ -216,7 +216,7 @@ def tunnel(**changes: Any) -> PolicyParams:
             lambda e: e.sad_add(sa_params(spi=1, authentication=("hmac-sha1-96", bytes(20)))),
             "unsupported-combination",
         ),
-        (lambda e: e.sad_add(sa_params(spi=1, replay_window=4097)), "out-of-range"),
+        (lambda e: e.sad_add(sa_params(spi=1, replay_window=65537)), "out-of-range"),
         (lambda e: e.sad_update(sa_params(spi=1)), "not-found"),
         (lambda e: e.sad_update(sa_params(encryption=("aes-gcm-16", bytes(20)))), "invalid-state"),
         (lambda e: e.sad_delete(1, "esp", THERE), "not-found"),
