@@ -189,6 +189,12 @@ class Engine:
         """
         Lets timers run that are due: lifetimes, larval SAs.
         """
+    def icmp_error(self, /, packet: Buffer) -> bool:
+        """
+        Takes an ICMP error (a complete IP packet) from the open side as a hint at a path MTU.
+
+        Says whether it was believed: it must quote a packet of a living SA (RFC 4301 §6.1.1 and §8.2).
+        """
     def inbound(self, /, packet: Buffer, *, journey: bool = False) -> Outcome:
         """
         Passes one IP packet of the open side: opens it, checks it against the SPD, delivers or drops it.
@@ -248,6 +254,12 @@ class Engine:
         """
         Completes a larval SA or changes a mature one. Raises EngineError (not-found, invalid-state, ...).
         """
+    def send_dummy(self, /, spi: SupportsIndex, destination: str | IPv4Address | IPv6Address, bytes: SupportsIndex) -> None:
+        """
+        Makes a dummy packet with `bytes` of random payload on an outbound ESP SA (RFC 4303 §2.6).
+
+        Its receiver swallows it; a watcher cannot tell it from others. EngineError without such an SA.
+        """
     def spd_add(self, /, params: PolicyParams) -> PolicyView:
         """
         Adds an SPD entry. Raises EngineError (exists, invalid-selector).
@@ -280,9 +292,15 @@ class Engine:
         """
         The counters: one for each drop reason, and what passed.
         """
-    def take_events(self, /) -> "list[AcquireEvent | ExpireEvent | PolicyExpireEvent]":
+    def take_events(self, /) -> "list[AcquireEvent | ExpireEvent | NewMappingEvent | PolicyExpireEvent]":
         """
         Fetches and forgets the events since the last call, oldest first.
+        """
+    def take_transmits(self, /) -> list[bytes]:
+        """
+        Fetches the packets that the engine made by itself since the last call: keepalives and dummies.
+
+        They must go to the wire; a running `Datapath` sends them itself.
         """
 
 @final
@@ -336,12 +354,34 @@ class Limits:
         """
 
 @final
+class NewMappingEvent:
+    """
+    An authentic packet came from another address or port: a NAT has made another mapping (RFC 3948 §5).
+    """
+    @property
+    def address(self, /) -> IPv4Address | IPv6Address:
+        """
+        The peer's address now.
+        """
+    @property
+    def port(self, /) -> int:
+        """
+        The peer's port now.
+        """
+    @property
+    def sa(self, /) -> SaView:
+        """
+        The SA as it was; its source and its port are the old ones.
+        """
+
+@final
 class Outcome:
     """
     What became of one packet.
 
     `transmitted` are complete IP packets for the open side, `delivered` complete IP packets for the
-    protected side (an ICMP answer to the sender among them), `reason` names the counter when it was dropped.
+    protected side (an ICMP answer to the sender among them), more than one of them where a packet was cut into
+    fragments. `reason` names the counter when it was dropped.
     """
     def __repr__(self, /) -> str: ...
     @property
@@ -358,6 +398,11 @@ class Outcome:
     def explanation(self, /) -> str | None:
         """
         The drop reason as a sentence, or None.
+        """
+    @property
+    def held(self, /) -> bool:
+        """
+        Whether the packet is a fragment that waits for the others of its datagram.
         """
     @property
     def journey(self, /) -> list[str]:
@@ -496,12 +541,14 @@ class SaParams:
 
     `spi` is in host order; `encryption` and `authentication` are (registry name, key bytes, salt
     included), see `algorithms()`; `replay_window` counts packets, 0 means no check; `encap` is
-    (source port, destination port) of ESP in UDP (RFC 3948). `flags` and `owner` are kept and given back.
+    (source port, destination port) of ESP in UDP (RFC 3948), `original` the (source, destination) before a NAT
+    changed them, `keepalive` says that this end is behind one. Packets in tunnels are padded to `tfc_bytes`
+    where that fits (RFC 4303 §2.7). `flags` and `owner` are kept and given back.
     `fresh_keys` promises keys made for this SA alone, without which an implicit IV is refused (RFC 8750);
     `unprotected` permits NULL encryption without authentication.
     Raises ValueError for an unknown word.
     """
-    def __new__(cls, /, *, spi: SupportsIndex, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, mode: str = "any", reqid: SupportsIndex = 0, encryption: tuple[str, Buffer] | None = None, authentication: tuple[str, Buffer] | None = None, replay_window: SupportsIndex = 0, esn: bool = False, cycle_sequence: bool = False, soft: Limits | None = None, hard: Limits | None = None, encap: tuple[SupportsIndex, SupportsIndex] | None = None, flags: SupportsIndex = 0, owner: SupportsIndex = 0, old: bool = False, fresh_keys: bool = False, unprotected: bool = False, raw_cpi: bool = False) -> SaParams: ...
+    def __new__(cls, /, *, spi: SupportsIndex, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, mode: str = "any", reqid: SupportsIndex = 0, encryption: tuple[str, Buffer] | None = None, authentication: tuple[str, Buffer] | None = None, replay_window: SupportsIndex = 0, esn: bool = False, cycle_sequence: bool = False, soft: Limits | None = None, hard: Limits | None = None, encap: tuple[SupportsIndex, SupportsIndex] | None = None, flags: SupportsIndex = 0, owner: SupportsIndex = 0, old: bool = False, fresh_keys: bool = False, unprotected: bool = False, raw_cpi: bool = False, original: tuple[str | IPv4Address | IPv6Address, str | IPv4Address | IPv6Address] | None = None, keepalive: bool = False, tfc_bytes: SupportsIndex = 0) -> SaParams: ...
     def __repr__(self, /) -> str: ...
 
 @final
@@ -569,6 +616,11 @@ class SaView:
         The hard lifetime.
         """
     @property
+    def keepalive(self, /) -> bool:
+        """
+        Whether this end keeps a NAT's mapping alive.
+        """
+    @property
     def lease_limit(self, /) -> int:
         """
         Numbers below this one may be sent; above it a new lease is needed.
@@ -584,6 +636,11 @@ class SaView:
         Whether packets have the format of RFC 1826 or RFC 1827.
         """
     @property
+    def original(self, /) -> tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address] | None:
+        """
+        (source, destination) before a NAT changed them, or None.
+        """
+    @property
     def owner(self, /) -> int:
         """
         What the caller of `sad_add` said, unread (a process id).
@@ -592,6 +649,11 @@ class SaView:
     def packets(self, /) -> int:
         """
         Packets handed to the transform.
+        """
+    @property
+    def path_mtu(self, /) -> int | None:
+        """
+        The path MTU that was told last, or None.
         """
     @property
     def protocol(self, /) -> str:
@@ -642,6 +704,11 @@ class SaView:
     def state(self, /) -> str:
         """
         "larval", "mature", "dying" or "dead".
+        """
+    @property
+    def tfc_bytes(self, /) -> int:
+        """
+        The length to which packets in tunnels are padded, 0 for none.
         """
     @property
     def window_bitmap(self, /) -> list[int] | None:
@@ -721,6 +788,11 @@ class Stats:
         Events forgotten because nobody took them.
         """
     @property
+    def happened(self, /) -> dict[str, int]:
+        """
+        What happened beside packets, as name: how often.
+        """
+    @property
     def passed(self, /) -> dict[str, tuple[int, int]]:
         """
         What passed, as name: (packets, bytes).
@@ -773,7 +845,8 @@ class Verdict:
     @property
     def action(self, /) -> str:
         """
-        "bypass", "discard", "protect" or "malformed".
+        "bypass", "discard", "protect", "waits" (a fragment: only the whole datagram is decided about) or
+        "malformed".
         """
     @property
     def policy(self, /) -> int | None:

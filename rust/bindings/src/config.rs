@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use sallet_core::engine::{Config, DefaultLevel, DefaultPolicy, Setting};
+use sallet_core::engine::{Config, DefaultLevel, DefaultPolicy, NatChecksum, Setting};
 use sallet_core::selector::AddressRange;
-use sallet_core::transform::tunnel::DfPolicy;
+use sallet_core::transform::tunnel::{DfPolicy, EcnPolicy};
 
 use crate::buffers::Address;
 use crate::error::{bad_word, refused};
@@ -31,6 +31,12 @@ pub(crate) fn setting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Setting>
         "ipcomp_back_off" => Setting::IpCompBackOff(value.extract()?),
         "prefer_old_sa" => Setting::PreferOldSa(value.extract()?),
         "df" => Setting::Df(df(&value.extract::<String>()?)?),
+        "ecn" => Setting::Ecn(ecn(&value.extract::<String>()?)?),
+        "path_mtu_secs" => Setting::PathMtuSecs(value.extract()?),
+        "icmp_hints" => Setting::IcmpHints(value.extract()?),
+        "cut_encapsulated" => Setting::CutEncapsulated(value.extract()?),
+        "nat_checksum" => Setting::NatChecksum(nat_checksum(&value.extract::<String>()?)?),
+        "keepalive_secs" => Setting::KeepaliveSecs(value.extract()?),
         "local" => Setting::Local(local(value)?),
         "decrement_hop_limit" => Setting::DecrementHopLimit(value.extract()?),
         "path_mtu" => Setting::PathMtu(value.extract()?),
@@ -86,6 +92,12 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'
     dict.set_item("ipcomp_back_off", compression.back_off_packets)?;
     dict.set_item("prefer_old_sa", config.prefer_old_sa)?;
     dict.set_item("df", df_word(config.df))?;
+    dict.set_item("ecn", ecn_word(config.ecn))?;
+    dict.set_item("path_mtu_secs", config.path_mtu_secs)?;
+    dict.set_item("icmp_hints", config.icmp_hints)?;
+    dict.set_item("cut_encapsulated", config.cut_encapsulated)?;
+    dict.set_item("nat_checksum", nat_checksum_word(config.nat_checksum))?;
+    dict.set_item("keepalive_secs", config.keepalive_secs)?;
     let local = config.local.as_ref();
     dict.set_item(
         "local",
@@ -152,6 +164,40 @@ const fn df_word(df: DfPolicy) -> &'static str {
         DfPolicy::Clear => "clear",
         DfPolicy::Set => "set",
         DfPolicy::Copy => "copy",
+    }
+}
+
+fn ecn(word: &str) -> PyResult<EcnPolicy> {
+    match word {
+        "rfc6040" => Ok(EcnPolicy::Rfc6040),
+        "allowed" => Ok(EcnPolicy::Allowed),
+        "forbidden" => Ok(EcnPolicy::Forbidden),
+        "ignored" => Ok(EcnPolicy::Ignored),
+        other => Err(bad_word("ecn", other, "rfc6040, allowed, forbidden, ignored")),
+    }
+}
+
+const fn ecn_word(ecn: EcnPolicy) -> &'static str {
+    match ecn {
+        EcnPolicy::Rfc6040 => "rfc6040",
+        EcnPolicy::Allowed => "allowed",
+        EcnPolicy::Forbidden => "forbidden",
+        EcnPolicy::Ignored => "ignored",
+    }
+}
+
+fn nat_checksum(word: &str) -> PyResult<NatChecksum> {
+    match word {
+        "adjust" => Ok(NatChecksum::Adjust),
+        "recompute" => Ok(NatChecksum::Recompute),
+        other => Err(bad_word("nat_checksum", other, "adjust, recompute")),
+    }
+}
+
+const fn nat_checksum_word(repair: NatChecksum) -> &'static str {
+    match repair {
+        NatChecksum::Adjust => "adjust",
+        NatChecksum::Recompute => "recompute",
     }
 }
 

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 use sallet_core::buffer::PacketBuf;
 use sallet_core::engine as core;
+use sallet_core::terms::{Protocol, SaId, Spi};
 use sallet_core::time::Instant;
 use sallet_datapath::clock;
 
-use crate::buffers::PacketBytes;
+use crate::buffers::{Address, PacketBytes};
 use crate::config;
 use crate::error::{bad_word, refused};
 use crate::events::{self, Signal};
@@ -201,7 +202,7 @@ impl Engine {
     }
 
     /// Fetches and forgets the events since the last call, oldest first.
-    #[pyo3(signature = () -> "list[AcquireEvent | ExpireEvent | PolicyExpireEvent]")]
+    #[pyo3(signature = () -> "list[AcquireEvent | ExpireEvent | NewMappingEvent | PolicyExpireEvent]")]
     fn take_events(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
         self.signal.lower();
         let mut taken = Vec::new();
@@ -214,6 +215,36 @@ impl Engine {
     /// A file descriptor that is readable while there are events to take.
     fn event_fd(&self) -> i32 {
         self.signal.fd()
+    }
+
+    /// Fetches the packets that the engine made by itself since the last call: keepalives and dummies.
+    ///
+    /// They must go to the wire; a running `Datapath` sends them itself.
+    fn take_transmits<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        std::iter::from_fn(|| self.core.poll_transmit())
+            .map(|transmit| PyBytes::new(py, transmit.packet.as_slice()))
+            .collect()
+    }
+
+    /// Makes a dummy packet with `bytes` of random payload on an outbound ESP SA (RFC 4303 §2.6).
+    ///
+    /// Its receiver swallows it; a watcher cannot tell it from others. EngineError without such an SA.
+    fn send_dummy(&self, spi: u32, destination: Address, bytes: usize) -> PyResult<()> {
+        let id = SaId {
+            spi: Spi(spi),
+            protocol: Protocol::Esp,
+            destination: destination.0,
+        };
+        self.core
+            .send_dummy(&id, bytes, self.now())
+            .map_err(|error| refused(&error))
+    }
+
+    /// Takes an ICMP error (a complete IP packet) from the open side as a hint at a path MTU.
+    ///
+    /// Says whether it was believed: it must quote a packet of a living SA (RFC 4301 §6.1.1 and §8.2).
+    fn icmp_error(&self, packet: PacketBytes) -> bool {
+        self.core.icmp_error(packet.as_slice(), self.now())
     }
 
     /// The counters: one for each drop reason, and what passed.

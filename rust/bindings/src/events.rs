@@ -1,6 +1,6 @@
-//! `AcquireEvent` and `ExpireEvent`, and the eventfd that says there are some.
+//! `AcquireEvent`, `ExpireEvent` and their like, and the eventfd that says there are some.
 //! No delivery decision may enter: who hears of an event is the PF_KEY server's.
-//! Answers to: RFC 2367 sections 3.1.6 (ACQUIRE) and 3.1.8 (EXPIRE), eventfd(2).
+//! Answers to: RFC 2367 sections 3.1.6 (ACQUIRE) and 3.1.8 (EXPIRE), RFC 3948 section 5, eventfd(2).
 
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
@@ -82,6 +82,20 @@ pub(crate) struct PolicyExpireEvent {
     policy: Py<PolicyView>,
 }
 
+/// An authentic packet came from another address or port: a NAT has made another mapping (RFC 3948 §5).
+#[pyclass(frozen, module = "sallet._core")]
+pub(crate) struct NewMappingEvent {
+    /// The SA as it was; its source and its port are the old ones.
+    #[pyo3(get)]
+    sa: Py<SaView>,
+    /// The peer's address now.
+    #[pyo3(get)]
+    address: IpAddr,
+    /// The peer's port now.
+    #[pyo3(get)]
+    port: u16,
+}
+
 /// Makes the Python object for an event of the engine.
 pub(crate) fn to_python(py: Python<'_>, event: core::Event) -> PyResult<Py<PyAny>> {
     match event {
@@ -110,6 +124,10 @@ pub(crate) fn to_python(py: Python<'_>, event: core::Event) -> PyResult<Py<PyAny
         core::Event::Expire { sa, hard } => {
             let sa = Py::new(py, SaView { inner: *sa })?;
             Ok(Py::new(py, ExpireEvent { sa, hard })?.into_any())
+        }
+        core::Event::NewMapping { sa, address, port } => {
+            let sa = Py::new(py, SaView { inner: *sa })?;
+            Ok(Py::new(py, NewMappingEvent { sa, address, port })?.into_any())
         }
         core::Event::PolicyExpire { policy } => {
             let policy = Py::new(py, PolicyView { inner: *policy })?;

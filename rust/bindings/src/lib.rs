@@ -34,7 +34,7 @@ mod _core {
     #[pymodule_export]
     use crate::error::EngineError;
     #[pymodule_export]
-    use crate::events::{AcquireEvent, ExpireEvent, PolicyExpireEvent};
+    use crate::events::{AcquireEvent, ExpireEvent, NewMappingEvent, PolicyExpireEvent};
     #[pymodule_export]
     use crate::outcome::Outcome;
     #[pymodule_export]

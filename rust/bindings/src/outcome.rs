@@ -10,12 +10,14 @@ use sallet_core::error::DropReason;
 /// What became of one packet.
 ///
 /// `transmitted` are complete IP packets for the open side, `delivered` complete IP packets for the
-/// protected side (an ICMP answer to the sender among them), `reason` names the counter when it was dropped.
+/// protected side (an ICMP answer to the sender among them), more than one of them where a packet was cut into
+/// fragments. `reason` names the counter when it was dropped.
 #[pyclass(frozen, module = "sallet._core")]
 pub(crate) struct Outcome {
     transmitted: Vec<Vec<u8>>,
     delivered: Vec<Vec<u8>>,
     protected_by: Option<u32>,
+    held: bool,
     reason: Option<DropReason>,
     journey: Vec<String>,
 }
@@ -24,7 +26,7 @@ impl Outcome {
     pub(crate) fn of(output: &Output) -> Self {
         let protected_by = output.transmit.iter().find_map(|transmit| match transmit.route {
             Route::Protected { spi, .. } => Some(spi.0),
-            Route::Bypass => None,
+            Route::Bypass | Route::Keepalive { .. } => None,
         });
         Self {
             transmitted: output
@@ -38,6 +40,10 @@ impl Outcome {
                 .map(|packet| packet.as_slice().to_vec())
                 .collect(),
             protected_by,
+            held: output.transmit.is_empty()
+                && output.deliver.is_empty()
+                && output.dropped.is_empty()
+                && !output.spare.is_empty(),
             reason: output.dropped.first().map(|dropped| dropped.reason),
             journey: output
                 .journey
@@ -82,6 +88,12 @@ impl Outcome {
     #[getter]
     fn dropped(&self) -> bool {
         self.reason.is_some()
+    }
+
+    /// Whether the packet is a fragment that waits for the others of its datagram.
+    #[getter]
+    fn held(&self) -> bool {
+        self.held
     }
 
     /// The drop reason: the name of its counter, or None.

@@ -126,6 +126,30 @@ impl SaView {
             .map(|encap| (encap.source_port, encap.destination_port))
     }
 
+    /// (source, destination) before a NAT changed them, or None.
+    #[getter]
+    fn original(&self) -> Option<(IpAddr, IpAddr)> {
+        self.inner.params.options.original
+    }
+
+    /// Whether this end keeps a NAT's mapping alive.
+    #[getter]
+    fn keepalive(&self) -> bool {
+        self.inner.params.options.keepalive
+    }
+
+    /// The length to which packets in tunnels are padded, 0 for none.
+    #[getter]
+    fn tfc_bytes(&self) -> u16 {
+        self.inner.params.options.tfc_bytes
+    }
+
+    /// The path MTU that was told last, or None.
+    #[getter]
+    fn path_mtu(&self) -> Option<u32> {
+        self.inner.path_mtu
+    }
+
     /// What the caller of `sad_add` said, unread.
     #[getter]
     fn flags(&self) -> u32 {
@@ -364,6 +388,10 @@ impl Stats {
             ("inbound_opened", &self.inner.inbound_opened),
             ("inbound_delivered", &self.inner.inbound_delivered),
             ("inbound_bypassed", &self.inner.inbound_bypassed),
+            ("outbound_held", &self.inner.outbound_held),
+            ("inbound_held", &self.inner.inbound_held),
+            ("fragments_made", &self.inner.fragments_made),
+            ("dummies_sent", &self.inner.dummies_sent),
             ("too_big_answers", &self.inner.too_big_answers),
             ("ipcomp_compressed", &self.inner.ipcomp.compressed),
             ("ipcomp_plain_small", &self.inner.ipcomp.plain_small),
@@ -377,6 +405,18 @@ impl Stats {
             .into_iter()
             .map(|(name, count)| (name, (count.packets, count.bytes)))
             .collect()
+    }
+
+    /// What happened beside packets, as name: how often.
+    #[getter]
+    fn happened(&self) -> IndexMap<&'static str, u64> {
+        IndexMap::from([
+            ("reassembled", self.inner.reassembled),
+            ("reassembly_failed", self.inner.reassembly_failed),
+            ("path_mtu_learned", self.inner.path_mtu_learned),
+            ("icmp_hints_refused", self.inner.icmp_hints_refused),
+            ("esn_resynchronised", self.inner.esn_resynchronised),
+        ])
     }
 
     /// Events forgotten because nobody took them.

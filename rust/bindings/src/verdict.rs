@@ -10,7 +10,8 @@ use crate::selector::Template;
 /// What would become of a packet, and which SPD entry says so.
 #[pyclass(frozen, module = "sallet._core")]
 pub(crate) struct Verdict {
-    /// "bypass", "discard", "protect" or "malformed".
+    /// "bypass", "discard", "protect", "waits" (a fragment: only the whole datagram is decided about) or
+    /// "malformed".
     #[pyo3(get)]
     action: &'static str,
     /// The id of the SPD entry, or None where the default policy or a built-in rule decides.
@@ -25,6 +26,7 @@ impl Verdict {
             core::Verdict::Bypass { policy } => ("bypass", policy, Vec::new()),
             core::Verdict::Discard { policy } => ("discard", policy, Vec::new()),
             core::Verdict::Protect { policy, templates } => ("protect", Some(policy), templates),
+            core::Verdict::Waits => ("waits", None, Vec::new()),
             core::Verdict::Malformed => ("malformed", None, Vec::new()),
         };
         Self {

@@ -15,7 +15,7 @@ use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use sallet_core::buffer::PacketBuf;
 use sallet_core::crypto::AlgorithmKey;
 use sallet_core::engine::{Batch, Config, Engine, Output};
-use sallet_core::sa::{Limits, SaParams};
+use sallet_core::sa::{Limits, SaOptions, SaParams};
 use sallet_core::selector::{AddressRange, PortRange, Selector};
 use sallet_core::spd::policy::PolicyLimits;
 use sallet_core::spd::{Action, PolicyParams};
@@ -75,6 +75,7 @@ fn engine(direction: Direction) -> Engine {
         replay_window: 64,
         esn: false,
         old: false,
+        options: SaOptions::default(),
         raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),

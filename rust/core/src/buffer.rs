@@ -131,6 +131,22 @@ impl PacketBuf {
         Ok(&mut self.bytes[old..end])
     }
 
+    /// Lengthens the packet to `len` bytes by zeros and leaves the tailroom, in a larger buffer if need be; a
+    /// shorter `len` changes nothing.
+    pub fn pad_to(&mut self, len: usize) {
+        let Some(count) = len.checked_sub(self.len()) else {
+            return;
+        };
+        if self.end + count + TAILROOM > self.bytes.len() {
+            let mut larger = vec![0; self.end + count + TAILROOM].into_boxed_slice();
+            larger[self.start..self.end].copy_from_slice(self.as_slice());
+            self.bytes = larger;
+        }
+        let end = self.end + count;
+        self.bytes[self.end..end].fill(0);
+        self.end = end;
+    }
+
     /// Cuts the packet to `len` bytes; a longer `len` changes nothing.
     pub fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start + len);
@@ -202,6 +218,22 @@ mod tests {
         assert_eq!(buf.as_slice(), b"headgapbody");
         buf.remove_gap(4, 3).unwrap();
         assert_eq!(buf.as_slice(), b"headbody");
+    }
+
+    #[test]
+    fn padding_is_zeros_and_leaves_the_tailroom() {
+        for capacity in [4, 100] {
+            let mut buf = PacketBuf::with_capacity(capacity);
+            buf.fill(b"text").unwrap();
+            buf.extend_back(3).unwrap().fill(9);
+            buf.truncate(4);
+            buf.pad_to(3);
+            assert_eq!(buf.as_slice(), b"text");
+            buf.pad_to(90);
+            assert_eq!((buf.len(), &buf.as_slice()[..4]), (90, &b"text"[..]));
+            assert!(buf.as_slice()[4..].iter().all(|byte| *byte == 0));
+            assert!(buf.push_front(HEADROOM).is_ok() && buf.extend_back(TAILROOM).is_ok());
+        }
     }
 
     #[test]

@@ -172,7 +172,7 @@ drop_reasons! {
     LeaseExhausted,
     /// Outbound: the packet does not fit the path and may not be fragmented.
     OutTooBig,
-    /// Outbound: transport mode was asked for a fragment (RFC 4301 §4.1).
+    /// Outbound: a fragment that cannot become a whole datagram: cut wrongly, or it overlaps another (RFC 5722).
     OutFragment,
     /// Outbound: an SA reached its hard lifetime.
     OutExpired,
@@ -182,7 +182,7 @@ drop_reasons! {
     InMalformed,
     /// Inbound: no SA has this SPI, destination and protocol.
     InNoSa,
-    /// Inbound: an IP fragment reached ESP; it must be reassembled before (RFC 4303 §3.4.1).
+    /// Inbound: a fragment that cannot become a whole datagram: cut wrongly, or it overlaps another (RFC 5722).
     InFragment,
     /// Inbound: the sequence number was seen already or is older than the window (RFC 4303 §3.4.3).
     Replay,

@@ -263,6 +263,26 @@ impl Selector {
             && self.matches_ports(key.ports)
     }
 
+    /// Whether the packet that a fragment with these values belongs to may be covered, whatever its ports are.
+    ///
+    /// A later IPv6 fragment may even hide the protocol behind extension headers.
+    #[must_use]
+    pub fn may_match_whole(&self, key: &SelectorKey) -> bool {
+        let told = !is_extension_header(key.next_layer);
+        self.next_layer
+            .is_none_or(|next_layer| !told || next_layer == key.next_layer)
+            && self.source.contains(&key.source)
+            && self.destination.contains(&key.destination)
+    }
+
+    /// Whether every fragment of the packet that one with these values belongs to is covered.
+    #[must_use]
+    pub fn matches_every_fragment(&self, key: &SelectorKey) -> bool {
+        let ports_do_not_matter = self.source_ports.is_any() && self.destination_ports.is_any();
+        let protocol_does_not_matter = self.next_layer.is_none() || !is_extension_header(key.next_layer);
+        ports_do_not_matter && protocol_does_not_matter && self.may_match_whole(key)
+    }
+
     //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1.1
     //# ANY also covers OPAQUE and protocols without ports; a range of ports covers neither.
     //= https://www.rfc-editor.org/rfc/rfc4301#section-7.3
@@ -313,6 +333,11 @@ impl Selector {
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const MOBILITY: u8 = 135;
+
+/// Whether behind this number stands an IPv6 header that is no next layer (RFC 8200 §4): options, routing, fragment.
+const fn is_extension_header(number: u8) -> bool {
+    matches!(number, 0 | 43 | 44 | 60)
+}
 
 /// What one packet shows in place of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -75,7 +75,8 @@ fn no_packet_is_delivered_twice_or_changed_or_sent_in_clear() {
         "pair: {} seeds, {} packets sent, {} held back for want of an SA, {} on the wire, {} delivered once; \
          link: {} lost, {} doubled, {} corrupted, {} replayed; {} corrupt dropped ({} touched nothing protected), \
          {} replays dropped, {} clear injections refused, {} rekeys, {} wire windows searched; {} compressed, {} \
-         in bare tunnels",
+         in bare tunnels; \
+         fragments: {} datagrams sent in pieces, {} pieces made, {} datagrams made whole, {} told too big",
         seeds.len(),
         total.sent,
         total.held_back,
@@ -93,9 +94,14 @@ fn no_packet_is_delivered_twice_or_changed_or_sent_in_clear() {
         total.windows,
         total.compressed,
         total.bare,
+        total.in_pieces,
+        total.cut,
+        total.reassembled,
+        total.too_big,
     ));
     assert_eq!(total.sent, PACKETS * seeds.len() as u64);
     assert!(total.delivered > 0 && total.link.lost > 0 && total.link.duplicated > 0);
     assert!(total.corrupt_dropped > 0 && total.replays_dropped > 0 && total.injected > 0);
     assert!(total.rekeys > 0 && total.compressed > 0 && total.bare > 0);
+    assert!(total.in_pieces > 0 && total.cut > 0 && total.reassembled > 0);
 }

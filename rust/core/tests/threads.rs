@@ -7,7 +7,7 @@
 use sallet_core::buffer::PacketBuf;
 use sallet_core::crypto::AlgorithmKey;
 use sallet_core::engine::{Batch, Config, Engine, Output};
-use sallet_core::sa::{Limits, SaParams};
+use sallet_core::sa::{Limits, SaOptions, SaParams};
 use sallet_core::selector::{AddressRange, PortRange, Selector};
 use sallet_core::spd::policy::PolicyLimits;
 use sallet_core::spd::{Action, PolicyParams};
@@ -40,6 +40,7 @@ fn sa(spi: u32, source: u8, destination: u8) -> SaParams {
         replay_window: 4096,
         esn: false,
         old: false,
+        options: SaOptions::default(),
         raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),

@@ -69,6 +69,10 @@ counters! {
     udp_ike_unclaimed,
     /// UDP datagrams too short to be anything.
     udp_short,
+    /// ICMP errors received, for the engine to judge.
+    icmp_errors_read,
+    /// Packets cut because the host's route took less than the engine knew.
+    route_cut_packets,
     /// Messages longer than any IP packet, or with control messages cut off.
     receive_truncated,
     /// IPv6 packets whose header could not be rebuilt from the control messages.

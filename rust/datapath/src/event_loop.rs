@@ -4,7 +4,7 @@
 
 use crate::clock;
 use crate::pool::Pool;
-use crate::port::{TunnelPort, WirePort};
+use crate::port::{Hint, TunnelPort, WirePort};
 use crate::sys::BATCH;
 use crate::tun::TunDevice;
 use crate::wire_sockets::WireSockets;
@@ -69,13 +69,34 @@ impl<T: TunnelPort, W: WirePort> Pump<T, W> {
             self.engine.handle_inbound(&mut self.batch, now, &mut self.output);
             self.flush();
         }
+        self.tell_hints(now);
         if self.engine.poll_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);
+        }
+        while let Some(transmit) = self.engine.poll_transmit() {
+            self.output.transmit.push(transmit);
+        }
+        if !self.output.transmit.is_empty() {
+            self.flush();
         }
         if self.engine.has_events() {
             (self.on_events)();
         }
         Ok(more)
+    }
+
+    fn tell_hints(&mut self, now: Instant) {
+        for hint in self.wire.hints() {
+            match hint {
+                Hint::IcmpError(packet) => {
+                    self.engine.icmp_error(packet.as_slice(), now);
+                    self.pool.give(packet);
+                }
+                Hint::RouteMtu { id, mtu } => {
+                    self.engine.learn_path_mtu(&id, mtu, now);
+                }
+            }
+        }
     }
 
     fn flush(&mut self) {
@@ -84,7 +105,7 @@ impl<T: TunnelPort, W: WirePort> Pump<T, W> {
         for dropped in self.output.dropped.drain(..) {
             self.pool.give(dropped.packet);
         }
-        for packet in self.batch.drain() {
+        for packet in self.output.spare.drain(..).chain(self.batch.drain()) {
             self.pool.give(packet);
         }
         self.output.clear();
@@ -162,9 +183,10 @@ mod tests {
     use super::*;
     use crate::fake::{self, FakeHost, FakeTunnel, FakeWire};
     use crate::setup::{self, Flow, ip, prefix};
+    use sallet_core::buffer::PacketBuf;
     use sallet_core::engine::Route;
     use sallet_core::terms::Mode;
-    use sallet_core::wire::{ip as wire_ip, udp};
+    use sallet_core::wire::{icmp, ip as wire_ip, udp};
     use std::sync::atomic::AtomicUsize;
 
     const NOW: Instant = Instant::from_secs(1);
@@ -214,6 +236,33 @@ mod tests {
 
     fn datagram(source: &str, destination: &str, fill: u8) -> Vec<u8> {
         udp::packet(ip(source), ip(destination), 1000, 2000, &[fill; 32]).unwrap()
+    }
+
+    #[test]
+    fn what_the_engine_makes_by_itself_leaves_and_hints_reach_it() {
+        let (mut left, _right) = pair();
+        setup::protect(&left.pump.engine, flow(4), NOW);
+        let id = left.pump.engine.sad_dump(None)[0].params.id;
+        left.pump.engine.send_dummy(&id, 500, NOW).unwrap();
+        left.pump.turn(NOW).unwrap();
+        assert_eq!(left.pump.wire.sent.len(), 1);
+        let dummy = left.pump.wire.sent[0].1.clone();
+        assert!(dummy.len() > 500);
+        left.pump.wire.hints.push(Hint::RouteMtu { id, mtu: 1450 });
+        left.pump.turn(NOW).unwrap();
+        assert_eq!(left.pump.engine.sad_dump(None)[0].path_mtu, Some(1450));
+        let error = icmp::Repr {
+            kind: 3,
+            code: 4,
+            rest_of_header: [0, 0, 1, 200],
+            payload: &dummy[..64],
+        };
+        let error = error.packet(ip("203.0.113.1"), ip("192.0.2.1")).unwrap();
+        let error = PacketBuf::from_packet(&error);
+        left.pump.wire.hints.push(Hint::IcmpError(error));
+        left.pump.turn(NOW).unwrap();
+        // 456 was told; no hint goes below the floor.
+        assert_eq!(left.pump.engine.sad_dump(None)[0].path_mtu, Some(576));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Answers to: ARCHITECTURE.md H.8 (two engines on a fake net and a fake clock).
 
 use crate::pool::Pool;
-use crate::port::{TunnelPort, WirePort};
+use crate::port::{Hint, TunnelPort, WirePort};
 use sallet_core::buffer::PacketBuf;
 use sallet_core::engine::{Batch, Route, Transmit};
 use std::io;
@@ -61,6 +61,7 @@ pub(crate) struct FakeWire {
     from_peer: Receiver<Vec<u8>>,
     to_peer: Sender<Vec<u8>>,
     pub(crate) sent: Vec<(Route, Vec<u8>)>,
+    pub(crate) hints: Vec<Hint>,
 }
 
 /// Makes a cable.
@@ -71,6 +72,7 @@ pub(crate) fn cable() -> (FakeWire, FakeWire) {
         from_peer,
         to_peer,
         sent: Vec::new(),
+        hints: Vec::new(),
     };
     (end(from_right, left), end(from_left, right))
 }
@@ -90,5 +92,9 @@ impl WirePort for FakeWire {
             self.sent.push((transmit.route, bytes));
             pool.give(transmit.packet);
         }
+    }
+
+    fn hints(&mut self) -> std::vec::Drain<'_, Hint> {
+        self.hints.drain(..)
     }
 }

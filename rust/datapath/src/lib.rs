@@ -19,6 +19,7 @@ mod setup;
 mod sys;
 mod tun;
 mod udp_encap;
+mod wire_mtu;
 mod wire_sockets;
 
 pub use counters::Counters;
@@ -26,7 +27,7 @@ pub use error::{StartError, errno_of};
 
 use event_loop::{EventLoop, OnEvents, Pump};
 use mio::Waker;
-use sallet_core::engine::Engine;
+use sallet_core::engine::{Engine, Setting};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,6 +106,10 @@ impl Datapath {
             &counters,
             clock::now(),
         )?;
+        // The kernel's UDP socket makes the fragments of what leaves by it.
+        engine
+            .configure(Setting::CutEncapsulated(false))
+            .map_err(|error| io::Error::other(error.to_string()))?;
         let stop = Arc::new(AtomicBool::new(false));
         let pump = Pump::new(engine, tun, wire, Arc::clone(&on_events));
         let (event_loop, waker) = EventLoop::new(pump, Arc::clone(&stop))?;

@@ -5,6 +5,7 @@
 use crate::pool::Pool;
 use sallet_core::buffer::PacketBuf;
 use sallet_core::engine::{Batch, Transmit};
+use sallet_core::terms::SaId;
 use std::io;
 
 /// Where cleartext comes from and goes to.
@@ -18,6 +19,19 @@ pub(crate) trait TunnelPort: Send {
     fn write_batch(&mut self, packets: &mut Vec<PacketBuf>, pool: &mut Pool);
 }
 
+/// What the wire side learned of the way that packets take.
+pub(crate) enum Hint {
+    /// An ICMP error came in: a complete IP packet.
+    IcmpError(PacketBuf),
+    /// The host's own route takes packets of that length and no longer.
+    RouteMtu {
+        /// Whose packet was too long.
+        id: SaId,
+        /// In bytes.
+        mtu: u32,
+    },
+}
+
 /// Where protected packets come from, and where everything that leaves this host goes to.
 pub(crate) trait WirePort: Send {
     /// Adds packets to `batch`, at most one batch of each socket; says whether more may be waiting.
@@ -27,4 +41,6 @@ pub(crate) trait WirePort: Send {
     fn read_batch(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<bool>;
     /// Sends the packets in order and gives their buffers back.
     fn send_batch(&mut self, transmits: &mut Vec<Transmit>, pool: &mut Pool);
+    /// Takes what was learned since the last call.
+    fn hints(&mut self) -> std::vec::Drain<'_, Hint>;
 }

@@ -24,20 +24,25 @@ pub(crate) enum Carried {
     Ipsec(IpsecProtocol),
     /// IP of either version in IP. The kernel has it as well: only what an IPComp SA claims is taken.
     Bare(u8),
+    /// ICMP errors that say what a path takes.
+    IcmpErrors,
 }
 
 impl Carried {
     /// Everything that the datapath receives.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Ipsec(IpsecProtocol::Esp),
         Self::Ipsec(IpsecProtocol::Ah),
         Self::Ipsec(IpsecProtocol::IpComp),
         Self::Bare(protocol::IPV4),
         Self::Bare(protocol::IPV6),
+        Self::IcmpErrors,
     ];
 
-    const fn number(self) -> u8 {
+    fn number(self, domain: Domain) -> u8 {
         match self {
+            Self::IcmpErrors if domain == Domain::IPV6 => protocol::ICMPV6,
+            Self::IcmpErrors => protocol::ICMP,
             Self::Ipsec(protocol) => protocol.number(),
             Self::Bare(number) => number,
         }
@@ -47,6 +52,7 @@ impl Carried {
         match self {
             Self::Ipsec(protocol) => protocol.name(),
             Self::Bare(_) => "IP-in-IP",
+            Self::IcmpErrors => "ICMP errors",
         }
     }
 }
@@ -128,6 +134,14 @@ pub(crate) fn ask_for_ipv6_header(socket: &Socket, device: &str) -> Result<(), S
     Ok(())
 }
 
+/// Linux' number of `ICMP_FILTER` at level `SOL_RAW`, which the libc crate lacks.
+const ICMP_FILTER: i32 = 1;
+/// Linux' number of `ICMPV6_FILTER` at level `IPPROTO_ICMPV6`.
+const ICMPV6_FILTER: i32 = 1;
+/// Destination unreachable: "fragmentation needed" is one of its codes.
+const ICMP_UNREACHABLE: u32 = 3;
+const ICMPV6_TOO_BIG: usize = 2;
+
 /// One raw socket that receives one protocol of one address family.
 pub(crate) struct RawReceiver {
     socket: Socket,
@@ -156,11 +170,15 @@ impl RawReceiver {
             &device,
             domain,
             Type::RAW,
-            i32::from(carried.number()),
+            i32::from(carried.number(domain)),
             RAW_ADVICE,
         )?;
         if domain == Domain::IPV6 {
             ask_for_ipv6_header(&socket, &device)?;
+        }
+        if carried == Carried::IcmpErrors {
+            let filtered = filter_icmp_errors(&socket, domain);
+            filtered.map_err(|error| StartError::new(&device, "filter it", &error, ""))?;
         }
         Ok(Self {
             socket,
@@ -175,6 +193,11 @@ impl RawReceiver {
     /// The descriptor, for the event loop.
     pub(crate) fn raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// Whether what it receives is for the engine to judge, not to open.
+    pub(crate) const fn reads_errors(&self) -> bool {
+        matches!(self.carried, Carried::IcmpErrors)
     }
 
     /// Notes that the event loop saw the descriptor readable.
@@ -196,7 +219,7 @@ impl RawReceiver {
                 continue;
             }
             if self.domain == Domain::IPV6
-                && rebuild_ipv6(&mut buffer, self.carried.number(), beside, &[]).is_none()
+                && rebuild_ipv6(&mut buffer, self.carried.number(self.domain), beside, &[]).is_none()
             {
                 add(&self.counters.receive_no_header, 1);
                 pool.give(buffer);
@@ -206,11 +229,34 @@ impl RawReceiver {
                 pool.give(buffer);
                 continue;
             }
-            add(&self.counters.raw_read_packets, 1);
-            add(&self.counters.raw_read_bytes, buffer.len());
+            if self.reads_errors() {
+                add(&self.counters.icmp_errors_read, 1);
+            } else {
+                add(&self.counters.raw_read_packets, 1);
+                add(&self.counters.raw_read_bytes, buffer.len());
+            }
             batch.push(buffer);
         }
         self.ready
+    }
+}
+
+/// Leaves only the errors that may name an MTU; the kernel copies every ICMP message to a raw socket otherwise.
+fn filter_icmp_errors(socket: &Socket, domain: Domain) -> io::Result<()> {
+    if domain == Domain::IPV6 {
+        // A set bit is a type that is not wanted (`struct icmp6_filter`, 32-bit words).
+        let mut words = [u32::MAX; 8];
+        words[ICMPV6_TOO_BIG / 32] &= !(1 << (ICMPV6_TOO_BIG % 32));
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        sys::set_option_bytes(socket.as_fd(), libc::IPPROTO_ICMPV6, ICMPV6_FILTER, &bytes)
+    } else {
+        let unwanted = !(1_u32 << ICMP_UNREACHABLE);
+        sys::set_option_bytes(
+            socket.as_fd(),
+            libc::SOL_RAW,
+            ICMP_FILTER,
+            &unwanted.to_ne_bytes(),
+        )
     }
 }
 
@@ -349,8 +395,14 @@ impl RawSender {
         Ok(Self { v4, v6, counters })
     }
 
-    /// Sends a run of packets in order; each is counted as sent by `sent`, or as failed by kind.
-    pub(crate) fn send<'a>(&self, packets: impl Iterator<Item = &'a [u8]>, mut sent: impl FnMut(usize)) {
+    /// Sends a run of packets in order; each is counted as sent by `sent`, or as failed by kind. Those that are too
+    /// long for their route go to `too_long` instead.
+    pub(crate) fn send<'a>(
+        &self,
+        packets: impl Iterator<Item = &'a [u8]>,
+        mut sent: impl FnMut(usize),
+        mut too_long: impl FnMut(&'a [u8]),
+    ) {
         let mut run: Vec<Message<'a>> = Vec::with_capacity(BATCH);
         let mut run_is_v6 = false;
         for packet in packets {
@@ -359,7 +411,7 @@ impl RawSender {
                 continue;
             };
             if run.len() == BATCH || destination.is_ipv6() != run_is_v6 {
-                self.send_run(&run, run_is_v6, &mut sent);
+                self.send_run(&run, run_is_v6, &mut sent, &mut too_long);
                 run.clear();
             }
             run_is_v6 = destination.is_ipv6();
@@ -371,24 +423,37 @@ impl RawSender {
                 control: SentControl::EMPTY,
             });
         }
-        self.send_run(&run, run_is_v6, &mut sent);
+        self.send_run(&run, run_is_v6, &mut sent, &mut too_long);
     }
 
-    fn send_run(&self, run: &[Message<'_>], is_v6: bool, sent: &mut impl FnMut(usize)) {
+    fn send_run<'a>(
+        &self,
+        run: &[Message<'a>],
+        is_v6: bool,
+        sent: &mut impl FnMut(usize),
+        too_long: &mut impl FnMut(&'a [u8]),
+    ) {
         let socket = if is_v6 { self.v6.as_ref() } else { Some(&self.v4) };
         match socket {
-            Some(socket) => send_all(socket, run, &self.counters, |message| sent(message.payload.len())),
+            Some(socket) => send_all(
+                socket,
+                run,
+                &self.counters,
+                |message| sent(message.payload.len()),
+                |message| too_long(message.payload),
+            ),
             None => add(&self.counters.send_no_socket, run.len()),
         }
     }
 }
 
-/// Sends every message that can be sent, in order, and counts the others.
+/// Sends every message that can be sent, in order, hands out those that are too long, and counts the others.
 pub(crate) fn send_all<'a, 'b>(
     socket: &Socket,
     mut messages: &'b [Message<'a>],
     counters: &Live,
     mut sent: impl FnMut(&'b Message<'a>),
+    mut too_long: impl FnMut(&'b Message<'a>),
 ) {
     while !messages.is_empty() {
         let done = match sys::send_many(socket.as_fd(), messages) {
@@ -399,7 +464,11 @@ pub(crate) fn send_all<'a, 'b>(
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => {
-                counters.send_failed(&error);
+                if error.raw_os_error() == Some(libc::EMSGSIZE) {
+                    too_long(&messages[0]);
+                } else {
+                    counters.send_failed(&error);
+                }
                 1
             }
         };

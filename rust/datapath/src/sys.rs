@@ -1,4 +1,4 @@
-//! Every `unsafe` of this crate: two ioctls, one setsockopt, recvmmsg and sendmmsg, as safe functions.
+//! Every `unsafe` of this crate: two ioctls, setsockopt, getsockopt, recvmmsg and sendmmsg, as safe functions.
 //! No decision, no packet format and no loop may enter: each function is one system call.
 //! Answers to: SAFETY.md; ioctl(2), netdevice(7), tun.rst of the kernel, recvmmsg(2), sendmmsg(2), bpf of socket(7).
 
@@ -156,6 +156,45 @@ pub(crate) fn set_interface_mtu(socket: BorrowedFd<'_>, name: &str, mtu: i32) ->
 pub(crate) fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: S2. The pointer is to `value`, which lives across the call, and the length is its size.
     unsafe { set_option_raw(socket, level, name, (&raw const value).cast(), size_of::<i32>()) }
+}
+
+/// Sets a socket option whose value is a struct without padding, given as its bytes.
+///
+/// # Errors
+/// What setsockopt(2) says.
+pub(crate) fn set_option_bytes(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> io::Result<()> {
+    // SAFETY: S2. The pointer is to `value`, which lives across the call, and the length is its length.
+    unsafe { set_option_raw(socket, level, name, value.as_ptr().cast(), value.len()) }
+}
+
+/// Reads a socket option whose value is a C `int`.
+///
+/// # Errors
+/// What getsockopt(2) says.
+pub(crate) fn option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
+    let mut value = 0_i32;
+    let mut size = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: S2. Both pointers are to locals that live across the call, and `size` is that of `value`; the
+    // kernel writes no more than that.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw mut value).cast(),
+            &raw mut size,
+        )
+    };
+    if answer < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
 }
 
 /// Gives the `SO_REUSEPORT` group of `socket` a classic BPF program that answers with a member's index.

@@ -11,6 +11,7 @@ use crate::reuseport::Group;
 use crate::sys::{self, BATCH, Message, Received, SentControl};
 use sallet_core::buffer::PacketBuf;
 use sallet_core::engine::Batch;
+use sallet_core::terms::Spi;
 use sallet_core::time::Instant;
 use sallet_core::wire::ip::Summary;
 use sallet_core::wire::ipv4;
@@ -40,6 +41,24 @@ pub(crate) struct UdpEncap {
     sides: Vec<Side>,
     port: u16,
     counters: Arc<Live>,
+    too_long: Vec<TooLong>,
+}
+
+/// An ESP packet that did not leave because it is too long for its route.
+#[derive(Clone, Copy)]
+pub(crate) struct TooLong {
+    pub(crate) spi: Spi,
+    pub(crate) destination: IpAddr,
+}
+
+impl TooLong {
+    fn of(message: &Message<'_>) -> Option<Self> {
+        let spi = u32::from_be_bytes(*message.payload.first_chunk()?);
+        Some(Self {
+            spi: Spi(spi),
+            destination: control::socket_address(&message.destination)?.ip(),
+        })
+    }
 }
 
 impl UdpEncap {
@@ -65,12 +84,18 @@ impl UdpEncap {
             sides,
             port,
             counters,
+            too_long: Vec::new(),
         })
     }
 
     /// The port, which is the source port of what is sent.
     pub(crate) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Takes what was too long for its route since the last call.
+    pub(crate) fn too_long(&mut self) -> std::vec::Drain<'_, TooLong> {
+        self.too_long.drain(..)
     }
 
     /// The descriptors, for the event loop.
@@ -143,10 +168,21 @@ impl UdpEncap {
         };
         side.set_dont_fragment(dont_fragment);
         let header = UDP_HEADER + if domain == Domain::IPV6 { 40 } else { 20 };
-        send_all(&side.socket, run, &self.counters, |message| {
-            add(&self.counters.udp_sent_packets, 1);
-            add(&self.counters.udp_sent_bytes, header + message.payload.len());
-        });
+        let too_long = &mut self.too_long;
+        send_all(
+            &side.socket,
+            run,
+            &self.counters,
+            |message| {
+                add(&self.counters.udp_sent_packets, 1);
+                add(&self.counters.udp_sent_bytes, header + message.payload.len());
+            },
+            |message| {
+                // DF holds, so it cannot leave; the engine is told, so that the next one fits.
+                add(&self.counters.send_too_big, 1);
+                too_long.extend(TooLong::of(message));
+            },
+        );
     }
 }
 

@@ -2,16 +2,21 @@
 //! How a socket works may not enter (raw_socket, udp_encap), nor what policy says of a packet (the engine).
 //! Answers to: ARCHITECTURE.md C.7, D.1; RFC 3948 §2.1, RFC 8200 §8.1.
 
+use crate::control;
 use crate::counters::{Live, add};
 use crate::error::StartError;
 use crate::pool::Pool;
-use crate::port::WirePort;
+use crate::port::{Hint, WirePort};
 use crate::raw_socket::{
     Carried, RawReceiver, RawSender, Scratch, SocketOptions, has_link_scope, has_no_ipv6,
 };
 use crate::udp_encap::UdpEncap;
+use crate::wire_mtu::RouteMtu;
+use sallet_core::buffer::PacketBuf;
 use sallet_core::engine::{Batch, Engine, Route, Transmit};
+use sallet_core::terms::{Protocol, SaId};
 use sallet_core::time::Instant;
+use sallet_core::transform::Arrival;
 use sallet_core::wire::{ip, udp};
 use socket2::Domain;
 use std::io;
@@ -24,6 +29,10 @@ pub(crate) struct WireSockets {
     sender: Option<RawSender>,
     udp: Option<UdpEncap>,
     scratch: Scratch,
+    /// ICMP errors of the read under way.
+    errors: Batch,
+    hints: Vec<Hint>,
+    route_mtu: RouteMtu,
     counters: Arc<Live>,
 }
 
@@ -73,6 +82,9 @@ impl WireSockets {
             sender,
             udp,
             scratch: Scratch::new(),
+            errors: Batch::default(),
+            hints: Vec::new(),
+            route_mtu: RouteMtu::new(options),
             counters: Arc::clone(counters),
         })
     }
@@ -107,8 +119,13 @@ impl WireSockets {
             // An SA whose source port is not ours (a second port, a test) goes out as it is, header and all.
             Route::Protected {
                 encap: Some(encap), ..
-            } if self.has_udp_port(encap.source_port) => Way::Udp,
-            Route::Protected { .. } => Way::Raw,
+            }
+            | Route::Keepalive { encap }
+                if self.has_udp_port(encap.source_port) =>
+            {
+                Way::Udp
+            }
+            Route::Protected { .. } | Route::Keepalive { .. } => Way::Raw,
         }
     }
 
@@ -135,12 +152,59 @@ impl WireSockets {
                 &self.counters.bypass_sent_bytes,
             ),
         };
-        match &self.sender {
-            Some(sender) => sender.send(packets, |sent| {
+        let Some(sender) = &self.sender else {
+            return add(&self.counters.send_no_socket, run.len());
+        };
+        let sent = |sent| {
+            add(count, 1);
+            add(bytes, sent);
+        };
+        let mut too_long = Vec::new();
+        sender.send(packets, sent, |packet| too_long.push(packet));
+        for packet in too_long {
+            self.send_in_pieces(packet, way == Way::Raw);
+        }
+    }
+
+    /// Sends what the kernel refused as too long: a raw socket never cuts a header of ours.
+    fn send_in_pieces(&mut self, packet: &[u8], sealed_here: bool) {
+        let mtu = control::destination_of(packet).and_then(|destination| self.route_mtu.of(destination));
+        let Some(mtu) = mtu else {
+            return add(&self.counters.send_too_big, 1);
+        };
+        if let Some(id) = sa_of(packet).filter(|_| sealed_here) {
+            self.hints.push(Hint::RouteMtu { id, mtu });
+        }
+        let pieces = self.route_mtu.cut(packet, mtu, sealed_here);
+        let Some(sender) = self.sender.as_ref().filter(|_| !pieces.is_empty()) else {
+            return add(&self.counters.send_too_big, 1);
+        };
+        add(&self.counters.route_cut_packets, 1);
+        let (count, bytes) = (&self.counters.raw_sent_packets, &self.counters.raw_sent_bytes);
+        sender.send(
+            pieces.iter().map(PacketBuf::as_slice),
+            |sent| {
                 add(count, 1);
                 add(bytes, sent);
-            }),
-            None => add(&self.counters.send_no_socket, run.len()),
+            },
+            |_| add(&self.counters.send_too_big, 1),
+        );
+    }
+
+    /// Asks for the routes of what UDP sockets refused.
+    fn note_too_long_in_udp(&mut self) {
+        let Some(udp) = &mut self.udp else {
+            return;
+        };
+        for refused in udp.too_long() {
+            if let Some(mtu) = self.route_mtu.of(refused.destination) {
+                let id = SaId {
+                    spi: refused.spi,
+                    protocol: Protocol::Esp,
+                    destination: refused.destination,
+                };
+                self.hints.push(Hint::RouteMtu { id, mtu });
+            }
         }
     }
 }
@@ -149,7 +213,10 @@ impl WireSockets {
 fn fill_checksum(transmit: &mut Transmit) {
     //= https://www.rfc-editor.org/rfc/rfc8200#section-8.1
     //# Over IPv6 a UDP checksum of zero is not allowed; receivers discard such packets.
-    let encapsulated = matches!(transmit.route, Route::Protected { encap: Some(_), .. });
+    let encapsulated = matches!(
+        transmit.route,
+        Route::Protected { encap: Some(_), .. } | Route::Keepalive { .. }
+    );
     if !encapsulated || ip::version(transmit.packet.as_slice()) != Some(6) {
         return;
     }
@@ -162,11 +229,24 @@ fn fill_checksum(transmit: &mut Transmit) {
     }
 }
 
+/// The SA whose header stands in front of a packet's payload.
+fn sa_of(packet: &[u8]) -> Option<SaId> {
+    let summary = ip::Summary::parse(packet)?;
+    let protocol = Protocol::from_number(summary.next_layer)?;
+    let arrival = Arrival::read(protocol, summary.payload(packet)).ok()?;
+    Some(SaId {
+        spi: arrival.spi,
+        protocol,
+        destination: summary.destination,
+    })
+}
+
 fn destination_port(transmit: &Transmit) -> u16 {
     match transmit.route {
         Route::Protected {
             encap: Some(encap), ..
-        } => encap.destination_port,
+        }
+        | Route::Keepalive { encap } => encap.destination_port,
         Route::Protected { encap: None, .. } | Route::Bypass => 0,
     }
 }
@@ -175,8 +255,14 @@ impl WirePort for WireSockets {
     fn read_batch(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<bool> {
         let mut more = false;
         for receiver in &mut self.receivers {
-            more |= receiver.read_batch(pool, &mut self.scratch, batch);
+            let into = if receiver.reads_errors() {
+                &mut self.errors
+            } else {
+                &mut *batch
+            };
+            more |= receiver.read_batch(pool, &mut self.scratch, into);
         }
+        self.hints.extend(self.errors.drain().map(Hint::IcmpError));
         if let Some(udp) = &mut self.udp {
             more |= udp.read_batch(pool, &mut self.scratch, batch);
         }
@@ -204,13 +290,17 @@ impl WirePort for WireSockets {
         for transmit in transmits.drain(..) {
             pool.give(transmit.packet);
         }
+        self.note_too_long_in_udp();
+    }
+
+    fn hints(&mut self) -> std::vec::Drain<'_, Hint> {
+        self.hints.drain(..)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sallet_core::buffer::PacketBuf;
     use sallet_core::sa::UdpEncap as Ports;
     use sallet_core::terms::Spi;
 

@@ -392,12 +392,101 @@ fn transport_mode_protects_two_hosts() {
                     encap_port,
                 },
             );
-            echo_udp(&left, &right, ends.0, ends.1, &[0, 56, 1300]);
+            // What is longer than the tunnel device comes in fragments, is sealed whole, and leaves in fragments.
+            echo_udp(&left, &right, ends.0, ends.1, &[0, 56, 1300, 1450, 5000, 30_000]);
             transfer_tcp(&left, &right, ends.1, 1_000_000);
         }
+        assert!(left.engine.stats().reassembled >= 6);
         let counters = left.counters();
         assert_no_failed_send(&counters);
         assert_eq!(counters.bypass_sent_packets, 0, "{counters:?}");
+    }
+}
+
+/// Two hosts with a router between them whose link to the right takes 1400 bytes: 192.0.2.1, 198.51.100.2,
+/// 2001:db8:fe::1 and 2001:db8:ff::2.
+fn two_hosts_and_a_narrow_link() -> (Host, Host, Namespace) {
+    let (left, middle, right) = (Namespace::new(), Namespace::new(), Namespace::new());
+    for (host, link) in [(&left, "near"), (&right, "far")] {
+        host.shell(&format!(
+            "ip link add wire0 type veth peer name {link} netns {}",
+            middle.thread_id
+        ));
+    }
+    middle.shell(
+        "ip address add 192.0.2.254/24 dev near
+         ip -6 address add 2001:db8:fe::fe/64 dev near nodad
+         ip address add 198.51.100.254/24 dev far
+         ip -6 address add 2001:db8:ff::fe/64 dev far nodad
+         ip link set far mtu 1400
+         ip link set near up
+         ip link set far up
+         echo 1 > /proc/sys/net/ipv4/ip_forward
+         echo 1 > /proc/sys/net/ipv6/conf/all/forwarding",
+    );
+    for (host, v4, v6, router_v4, router_v6) in [
+        (
+            &left,
+            "192.0.2.1",
+            "2001:db8:fe::1",
+            "192.0.2.254",
+            "2001:db8:fe::fe",
+        ),
+        (
+            &right,
+            "198.51.100.2",
+            "2001:db8:ff::2",
+            "198.51.100.254",
+            "2001:db8:ff::fe",
+        ),
+    ] {
+        host.shell(&format!(
+            "ip address add {v4}/24 dev wire0
+             ip -6 address add {v6}/64 dev wire0 nodad
+             ip link set wire0 up
+             ip route add default via {router_v4}
+             ip -6 route add default via {router_v6}
+             echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter
+             echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter"
+        ));
+    }
+    right.shell("ip link set wire0 mtu 1400");
+    let (left, right) = (Host::start(left, 1, options()), Host::start(right, 2, options()));
+    (left, right, middle)
+}
+
+/// TCP sets DF, so it gets through a narrow link only if somebody tells it.
+#[test]
+fn a_router_that_says_too_big_is_heard() {
+    if !inside("a_router_that_says_too_big_is_heard", &[]) {
+        return;
+    }
+    for encap_port in [None, Some(4500)] {
+        let (left, right, _middle) = two_hosts_and_a_narrow_link();
+        address_tunnels(&left, &right);
+        for (outer, inner, spi, to) in [
+            (("192.0.2.1", "198.51.100.2"), INNER_V4, 0x1000, "10.2.0.1"),
+            (
+                ("2001:db8:fe::1", "2001:db8:ff::2"),
+                INNER_V6,
+                0x2000,
+                "2001:db8:2::1",
+            ),
+        ] {
+            protect_both(&left, &right, tunnel(outer, inner, spi, encap_port));
+            transfer_tcp(&left, &right, to, 300_000);
+        }
+        let learned: Vec<_> = left
+            .engine
+            .sad_dump(None)
+            .iter()
+            .filter_map(|sa| sa.path_mtu)
+            .collect();
+        assert_eq!(learned, [1400, 1400], "{encap_port:?}");
+        assert!(left.engine.stats().too_big_answers.packets >= 2);
+        if encap_port.is_none() {
+            assert!(left.counters().icmp_errors_read >= 2);
+        }
     }
 }
 

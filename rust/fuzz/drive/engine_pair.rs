@@ -15,7 +15,7 @@ use sallet_core::time::WallClock;
 use sallet_core::wire::ip::Summary;
 
 use super::input::Input;
-use super::peer::{Front, NOW, PLAIN, SaSpec, policy};
+use super::peer::{Front, NOW, PLAIN, SaSpec, forget_pieces, policy};
 
 /// One SA of a chain: the protocol, and in a tunnel whether its ends are IPv6.
 type Link = (Protocol, Option<bool>);
@@ -137,6 +137,10 @@ impl Pair {
         let summary = summary.expect("only packets are sealed");
         self.batch.push(sent);
         self.receiver.handle_inbound(&mut self.batch, NOW, &mut self.out);
+        if forget_pieces(&self.receiver, &mut self.out) {
+            assert!(is_any, "an honest packet waits");
+            return false;
+        }
         assert_eq!(self.out.deliver.len() + self.out.dropped.len(), 1);
         if let Some(dropped) = self.out.dropped.pop() {
             assert!(
@@ -148,7 +152,7 @@ impl Pair {
             return false;
         }
         let got = self.out.deliver.pop().expect("one of the two");
-        if !OPENED.contains(&summary.next_layer) {
+        if !OPENED.contains(&summary.next_layer) && summary.fragment.is_none() {
             assert_eq!(normal(got.as_slice()), normal(&packet[..summary.total_bytes]));
         }
         self.packet = Some(got);
@@ -167,6 +171,10 @@ impl Pair {
         self.batch.push(buffer);
         self.sender.handle_outbound(&mut self.batch, NOW, &mut self.out);
         while self.sender.poll_event().is_some() {}
+        if self.out.transmit.is_empty() && forget_pieces(&self.sender, &mut self.out) {
+            return None;
+        }
+        self.out.spare.clear();
         // Too-big answers do not happen: there is no path MTU.
         assert_eq!(self.out.transmit.len() + self.out.dropped.len(), 1);
         if let Some(dropped) = self.out.dropped.pop() {

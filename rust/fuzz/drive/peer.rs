@@ -8,7 +8,7 @@ use sallet_core::buffer::PacketBuf;
 use sallet_core::crypto::{AlgorithmKey, Permits};
 use sallet_core::engine::{Batch, Config, DefaultPolicy, Engine, Output};
 use sallet_core::error::DropReason;
-use sallet_core::sa::{Limits, SaParams, UdpEncap};
+use sallet_core::sa::{Limits, SaOptions, SaParams, UdpEncap};
 use sallet_core::selector::{AddressRange, PortRange, Selector};
 use sallet_core::spd::policy::PolicyLimits;
 use sallet_core::spd::{Action, PolicyParams};
@@ -76,6 +76,7 @@ impl SaSpec {
             replay_window: if self.protocol == Protocol::IpComp { 0 } else { 64 },
             esn: self.esn,
             old: false,
+            options: SaOptions::default(),
             raw_cpi: self.raw_cpi,
             cycle_sequence: false,
             soft: Limits::default(),
@@ -187,8 +188,11 @@ impl Host {
         self.batch.push(buffer);
         self.engine.handle_inbound(&mut self.batch, NOW, &mut self.out);
         while self.engine.poll_event().is_some() {}
-        assert_eq!(self.out.deliver.len() + self.out.dropped.len(), 1);
         assert!(self.out.transmit.is_empty());
+        if forget_pieces(&self.engine, &mut self.out) {
+            return Fate::Dropped(DropReason::InFragment);
+        }
+        assert_eq!(self.out.deliver.len() + self.out.dropped.len(), 1);
         match (self.out.deliver.first(), self.out.dropped.first()) {
             (Some(packet), _) => Fate::Delivered(packet.as_slice()),
             (None, dropped) => Fate::Dropped(dropped.expect("one of the two").reason),
@@ -201,6 +205,17 @@ impl Host {
         let used = delivered.or_else(|| self.out.dropped.pop().map(|dropped| dropped.packet));
         used.unwrap_or_else(|| PacketBuf::with_capacity(ROOM))
     }
+}
+
+/// Lets the engine give up a fragment that waits, so that no input completes what another began; says whether
+/// the packet at hand was one.
+pub(crate) fn forget_pieces(engine: &Engine, out: &mut Output) -> bool {
+    let waits = out.spare.pop().is_some() && out.deliver.is_empty() && out.dropped.is_empty();
+    out.spare.clear();
+    if waits {
+        engine.handle_timeout(NOW.plus(core::time::Duration::from_secs(120)));
+    }
+    waits
 }
 
 /// The SPI of the SA at that place of a table.

@@ -64,6 +64,11 @@ pub enum Route {
         /// The UDP ports in front of ESP, if the outermost SA is encapsulated.
         encap: Option<UdpEncap>,
     },
+    /// A keepalive for a NAT (RFC 3948 §2.3).
+    Keepalive {
+        /// The UDP ports.
+        encap: UdpEncap,
+    },
 }
 
 /// A packet for the wire: a complete IP packet.
@@ -93,6 +98,8 @@ pub struct Output {
     pub deliver: Vec<PacketBuf>,
     /// Packets that went no further.
     pub dropped: Vec<Dropped>,
+    /// Buffers without a packet, to be used again: their fragments were kept elsewhere, or left in pieces.
+    pub spare: Vec<PacketBuf>,
     /// What happened to each packet, stage by stage; `None` (the default) switches it off.
     pub journey: Option<Vec<Step>>,
 }
@@ -112,6 +119,7 @@ impl Output {
         self.transmit.clear();
         self.deliver.clear();
         self.dropped.clear();
+        self.spare.clear();
         if let Some(steps) = &mut self.journey {
             steps.clear();
         }

@@ -5,7 +5,7 @@
 use crate::error::Error;
 use crate::selector::AddressRange;
 use crate::terms::{Level, Mode, Protocol, Spi, Template};
-use crate::transform::tunnel::DfPolicy;
+use crate::transform::tunnel::{DfPolicy, EcnPolicy};
 use crate::transform::{AhRules, IpCompRules};
 use std::net::IpAddr;
 
@@ -36,6 +36,16 @@ impl DefaultLevel {
     }
 }
 
+/// How checksums inside transport mode are repaired behind a NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NatChecksum {
+    /// By the original addresses where the SA knows them; else what is wrong is recomputed, and UDP over IPv4
+    /// goes without.
+    Adjust,
+    /// From the whole packet.
+    Recompute,
+}
+
 /// Everything an engine can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -59,16 +69,28 @@ pub struct Config {
     pub prefer_old_sa: bool,
     /// The Don't Fragment bit of outer IPv4 headers.
     pub df: DfPolicy,
+    /// What becomes of congestion marks at tunnel headers.
+    pub ecn: EcnPolicy,
     /// This host's addresses; `None` means that every address is.
     pub local: Option<Vec<AddressRange>>,
     /// Whether the engine itself, and not the host's stack, takes one off the hop limit of a forwarded packet.
     pub decrement_hop_limit: bool,
     /// The largest packet the wire takes, in bytes; 0 means no limit.
     pub path_mtu: u32,
+    /// How long a path MTU that was told is believed, in seconds (RFC 1191 §6.3).
+    pub path_mtu_secs: u64,
+    /// Whether ICMP errors from the open side, which nobody signs, may lower a path MTU (RFC 4301 §6.1.1).
+    pub icmp_hints: bool,
+    /// Whether ESP in UDP that is too long is cut here, or left to the host's UDP socket.
+    pub cut_encapsulated: bool,
     /// Hop limit of outer headers.
     pub hop_limit: u8,
     /// UDP ports of this host on which ESP-in-UDP arrives.
     pub encap_ports: Vec<u16>,
+    /// How checksums inside transport mode are repaired behind a NAT.
+    pub nat_checksum: NatChecksum,
+    /// After how many idle seconds SAs behind a NAT keep its mapping alive; 0 is never.
+    pub keepalive_secs: u64,
     /// How long an SPI that `sad_getspi` gave out waits for its SA, in seconds.
     pub larval_secs: u64,
     /// How long the same acquire is not repeated, in seconds.
@@ -96,11 +118,17 @@ impl Default for Config {
             ipcomp_rules: IpCompRules::default(),
             prefer_old_sa: false,
             df: DfPolicy::Copy,
+            ecn: EcnPolicy::Rfc6040,
             local: None,
             decrement_hop_limit: true,
             path_mtu: 0,
+            path_mtu_secs: 600,
+            icmp_hints: true,
+            cut_encapsulated: true,
             hop_limit: 64,
             encap_ports: vec![4500],
+            nat_checksum: NatChecksum::Adjust,
+            keepalive_secs: 20,
             larval_secs: 30,
             acquire_block_secs: 20,
             spi_min: Spi::FIRST_ALLOCATABLE,
@@ -142,16 +170,28 @@ pub enum Setting {
     PreferOldSa(bool),
     /// [`Config::df`].
     Df(DfPolicy),
+    /// [`Config::ecn`].
+    Ecn(EcnPolicy),
     /// [`Config::local`].
     Local(Option<Vec<AddressRange>>),
     /// [`Config::decrement_hop_limit`].
     DecrementHopLimit(bool),
     /// [`Config::path_mtu`].
     PathMtu(u32),
+    /// [`Config::path_mtu_secs`].
+    PathMtuSecs(u64),
+    /// [`Config::icmp_hints`].
+    IcmpHints(bool),
+    /// [`Config::cut_encapsulated`].
+    CutEncapsulated(bool),
     /// [`Config::hop_limit`].
     HopLimit(u8),
     /// [`Config::encap_ports`].
     EncapPorts(Vec<u16>),
+    /// [`Config::nat_checksum`].
+    NatChecksum(NatChecksum),
+    /// [`Config::keepalive_secs`].
+    KeepaliveSecs(u64),
     /// [`Config::larval_secs`].
     LarvalSecs(u64),
     /// [`Config::acquire_block_secs`].
@@ -193,6 +233,7 @@ impl Config {
             Setting::IpCompBackOff(value) => self.ipcomp_rules.back_off_packets = value,
             Setting::PreferOldSa(value) => self.prefer_old_sa = value,
             Setting::Df(value) => self.df = value,
+            Setting::Ecn(value) => self.ecn = value,
             Setting::Local(value) => {
                 let sound = value.iter().flatten().all(AddressRange::is_sound);
                 self.local = sound.then_some(value).ok_or(Error::InvalidSelector)?;
@@ -201,8 +242,13 @@ impl Config {
             Setting::PathMtu(value) => {
                 self.path_mtu = in_range("path_mtu", value, |v| v == 0 || v >= PATH_MTU_MIN)?
             }
+            Setting::PathMtuSecs(value) => self.path_mtu_secs = in_range("path_mtu_secs", value, |v| v > 0)?,
+            Setting::IcmpHints(value) => self.icmp_hints = value,
+            Setting::CutEncapsulated(value) => self.cut_encapsulated = value,
             Setting::HopLimit(value) => self.hop_limit = in_range("hop_limit", value, |v| v > 0)?,
             Setting::EncapPorts(value) => self.encap_ports = value,
+            Setting::NatChecksum(value) => self.nat_checksum = value,
+            Setting::KeepaliveSecs(value) => self.keepalive_secs = value,
             Setting::LarvalSecs(value) => self.larval_secs = in_range("larval_secs", value, |v| v > 0)?,
             Setting::AcquireBlockSecs(value) => self.acquire_block_secs = value,
             Setting::SpiRange { min, max } => {
@@ -323,6 +369,7 @@ mod tests {
         for setting in [
             Setting::PathMtu(67),
             Setting::HopLimit(0),
+            Setting::PathMtuSecs(0),
             Setting::LarvalSecs(0),
             Setting::SpiRange { min: 255, max: 300 },
             Setting::SpiRange { min: 400, max: 300 },

@@ -5,7 +5,7 @@
 use super::Engine;
 use crate::crypto::{AlgorithmKey, Permits};
 use crate::error::Error;
-use crate::sa::{Association, Limits, SaParams, SaView, State};
+use crate::sa::{Association, Limits, SaOptions, SaParams, SaView, State};
 use crate::selector::Selector;
 use crate::spd::{PolicyParams, PolicyView, Spd};
 use crate::terms::{Direction, Mode, PolicyId, Protocol, SaId, Spi};
@@ -45,7 +45,7 @@ impl Engine {
     pub fn sad_add(&self, params: SaParams, now: Instant) -> Result<SaView, Error> {
         let association = Arc::new(self.associate(params, now)?);
         self.sad.write().insert(Arc::clone(&association))?;
-        Ok(self.installed(&association))
+        Ok(self.installed(&association, now))
     }
 
     /// Gives a larval SA its keys, or a living one other lifetimes and UDP ports; its keys stay as they are.
@@ -72,7 +72,7 @@ impl Engine {
         if let Some(expiry) = new.tick(now) {
             self.expire(&new, expiry);
         }
-        Ok(self.installed(&new))
+        Ok(self.installed(&new, now))
     }
 
     /// Reserves an SPI; a larval SA holds it until `sad_update`, or for `larval_secs`.
@@ -236,8 +236,9 @@ impl Engine {
     }
 
     /// What follows once an SA stands in the SAD: its timer, and the acquires it answers.
-    fn installed(&self, association: &Association) -> SaView {
+    fn installed(&self, association: &Association, now: Instant) -> SaView {
         self.wake_at(association.deadline());
+        self.begin_keeping_alive(association, now);
         let params = association.params();
         self.events
             .lock()
@@ -269,6 +270,7 @@ fn larval_params(request: &SpiRequest, spi: Spi, larval_secs: u64) -> SaParams {
         replay_window: 0,
         esn: false,
         old: false,
+        options: SaOptions::default(),
         raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),

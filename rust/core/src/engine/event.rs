@@ -1,6 +1,6 @@
 //! `Event`: what a key manager must hear, and the bounded queue in which it waits.
 //! No PF_KEY message and no receiver may enter: who hears an event is decided elsewhere.
-//! Answers to: RFC 2367 sections 3.1.6 (ACQUIRE) and 3.1.8 (EXPIRE).
+//! Answers to: RFC 2367 sections 3.1.6 (ACQUIRE) and 3.1.8 (EXPIRE), RFC 3948 section 5 (new mappings).
 
 use crate::sa::SaView;
 use crate::selector::SelectorKey;
@@ -38,6 +38,15 @@ pub enum Event {
         sa: Box<SaView>,
         /// Hard: the SA is gone.
         hard: bool,
+    },
+    /// An authentic packet came from another address or port: a NAT has made another mapping.
+    NewMapping {
+        /// The SA as it was then; its source and port are the old ones.
+        sa: Box<SaView>,
+        /// The peer's address now.
+        address: IpAddr,
+        /// The peer's port now.
+        port: u16,
     },
     /// An SPD entry reached its lifetime and is gone.
     PolicyExpire {

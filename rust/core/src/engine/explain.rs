@@ -41,6 +41,8 @@ pub enum Verdict {
         /// The templates that apply; those of level `use` without an SA are left out.
         templates: Vec<TemplateChoice>,
     },
+    /// It is a fragment, and what decides about it stands in another: it waits for the whole.
+    Waits,
     /// It is no well-formed IP packet.
     Malformed,
 }
@@ -53,10 +55,13 @@ impl Engine {
             return Verdict::Malformed;
         };
         let key = summary.selector_key(packet);
-        if is_neighbour_discovery(&key) {
+        if is_neighbour_discovery(&summary, &key) {
             return Verdict::Bypass { policy: None };
         }
         let (config, spd) = (self.config.load(), self.spd.load());
+        if summary.fragment.is_some() && spd.depends_on_ports(direction, &key) {
+            return Verdict::Waits;
+        }
         match direction {
             Direction::Outbound => self.explain_outbound(&config, &spd, &summary, &key),
             Direction::Inbound | Direction::Forward => explain_cleartext(&config, &spd, direction, &key),
@@ -80,9 +85,6 @@ impl Engine {
             let link = choose(&sad, template, addresses, config.prefer_old_sa);
             if let Some(link) = &link {
                 let params = link.association.params();
-                if templates.is_empty() && link.mode == Mode::Transport && summary.fragment.is_some() {
-                    return Verdict::Discard { policy: Some(id) };
-                }
                 if link.mode == Mode::Tunnel {
                     addresses = (params.source, params.id.destination);
                 }
@@ -129,8 +131,11 @@ const fn default_verdict(config: &Config) -> Verdict {
 
 /// Whether a packet is neighbour discovery, without which no IPv6 packet finds its way: always in clear.
 /// The same protocol number in an IPv4 packet is none.
-pub(super) fn is_neighbour_discovery(key: &SelectorKey) -> bool {
-    key.source.is_ipv6()
+//= https://www.rfc-editor.org/rfc/rfc6980#section-5
+//# neighbour discovery is never fragmented, so a fragment that says it is does not count
+pub(super) fn is_neighbour_discovery(summary: &Summary, key: &SelectorKey) -> bool {
+    summary.fragment.is_none()
+        && key.source.is_ipv6()
         && key.next_layer == protocol::ICMPV6
         && matches!(key.ports, Ports::Icmp { kind: 133..=137, .. })
 }

@@ -6,14 +6,16 @@ use super::Engine;
 use super::batch::{Batch, Output};
 use super::config::DefaultPolicy;
 use super::explain::is_neighbour_discovery;
+use super::fragment::{Origin, Pieces};
 use super::journey::Step;
 use super::pass::Pass;
 use super::path::Hop;
+use super::resync::Suspect;
 use crate::buffer::PacketBuf;
 use crate::error::DropReason;
-use crate::sa::Association;
+use crate::sa::{Association, UdpEncap};
 use crate::spd::Action;
-use crate::terms::{Cpi, Direction, Mode, PolicyId, Protocol};
+use crate::terms::{Cpi, Direction, Mode, PolicyId, Protocol, Sequence};
 use crate::time::Instant;
 use crate::transform::{Arrival, tunnel};
 use crate::wire::ip::{self, Summary};
@@ -22,6 +24,7 @@ use std::sync::Arc;
 
 /// How many nested SAs are undone for one packet.
 const NESTING_LIMIT: usize = 16;
+
 /// Where an IPsec header begins in a packet, and what it says.
 #[derive(Clone, Copy)]
 struct Found {
@@ -31,13 +34,21 @@ struct Found {
     at: usize,
     /// One past the last byte of what it covers.
     end: usize,
-    /// This host's UDP port, if UDP carries it.
-    port: Option<u16>,
+    /// The UDP ports, if UDP carries it.
+    ports: Option<UdpEncap>,
+}
+
+/// What becomes of an inbound packet that is not dropped.
+enum Passage {
+    /// It is delivered, cut if it is longer than that.
+    Delivered(Pieces),
+    /// It is a fragment and waits for the others.
+    Waits,
 }
 
 impl Engine {
-    /// Takes packets in, ESP and cleartext alike: each one ends in `out.deliver` or in `out.dropped`. The
-    /// batch is emptied.
+    /// Takes packets in, ESP and cleartext alike: each one ends in `out.deliver` or in `out.dropped`, or is
+    /// a fragment that waits for the others. The batch is emptied.
     pub fn handle_inbound(&self, batch: &mut Batch, now: Instant, out: &mut Output) {
         let mut pass = Pass::begin(self, now, out);
         for packet in batch.drain() {
@@ -74,21 +85,25 @@ impl Pass<'_> {
         self.worker.path.clear();
         self.worker.compressed = false;
         match self.inbound_steps(&mut packet) {
-            Ok(()) => {
+            Ok(Passage::Delivered(pieces)) => {
                 let bytes = packet.len();
                 if self.worker.path.is_empty() {
                     self.stats.inbound_bypassed.add(bytes);
                 } else {
                     self.stats.inbound_delivered.add(bytes);
                 }
-                self.out.step(|| Step::Delivered { bytes });
-                self.out.deliver.push(packet);
+                self.deliver(packet, pieces);
+            }
+            Ok(Passage::Waits) => {
+                self.stats.inbound_held.add(bytes);
+                self.out.spare.push(packet);
             }
             Err(reason) => self.drop_packet(packet, reason),
         }
     }
 
-    fn inbound_steps(&mut self, packet: &mut PacketBuf) -> Result<(), DropReason> {
+    fn inbound_steps(&mut self, packet: &mut PacketBuf) -> Result<Passage, DropReason> {
+        let mut came_as = Pieces::NONE;
         loop {
             let nested = !self.worker.path.is_empty();
             let malformed = if nested {
@@ -99,6 +114,15 @@ impl Pass<'_> {
             let summary = Summary::parse(packet.as_slice()).ok_or(malformed)?;
             packet.truncate(summary.total_bytes);
             self.check_inner(&summary)?;
+            if summary.fragment.is_some() && self.must_be_whole(&summary, packet.as_slice()) {
+                let origin = Origin::Inbound(self.worker.path.hops().to_vec());
+                let Some(whole) = self.gather(packet, &summary, origin)? else {
+                    return Ok(Passage::Waits);
+                };
+                came_as = whole.came_as;
+                self.out.spare.push(core::mem::replace(packet, whole.packet));
+                continue;
+            }
             let too_deep = self.worker.path.len() == NESTING_LIMIT;
             match self.association_for(packet.as_slice(), &summary)? {
                 Some(_) if too_deep => return Err(DropReason::InTooDeep),
@@ -108,10 +132,54 @@ impl Pass<'_> {
                 None => match self.bare_tunnel(&summary)? {
                     Some(_) if too_deep => return Err(DropReason::InTooDeep),
                     Some(association) => self.open_bare(packet, &association, &summary)?,
-                    None => return self.check_policy(packet.as_slice(), &summary),
+                    None => return self.arrive(packet.as_slice(), &summary, came_as),
                 },
             }
+            came_as = Pieces::NONE;
         }
+    }
+
+    /// Judges a packet that no SA here is for (any more), and says how it goes on.
+    fn arrive(&mut self, packet: &[u8], summary: &Summary, came_as: Pieces) -> Result<Passage, DropReason> {
+        let icmp = matches!(summary.next_layer, protocol::ICMP | protocol::ICMPV6);
+        let local = self.config.is_local(&summary.destination);
+        if icmp && local && self.worker.path.is_empty() {
+            self.take_hint(packet);
+        }
+        self.check_policy(packet, summary)?;
+        // What goes on to others leaves as it came; this host takes it whole.
+        let pieces = if local { Pieces::NONE } else { came_as };
+        Ok(Passage::Delivered(pieces))
+    }
+
+    /// Whether a fragment must be made whole before anything else: what may be for an SA here, and what only the
+    /// whole packet decides about.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
+    //# fragments are reassembled before AH and ESP
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-7.4
+    //# later fragments do not pass by an entry with ports unless fragments are followed by state
+    fn must_be_whole(&self, summary: &Summary, packet: &[u8]) -> bool {
+        let local = self.config.is_local(&summary.destination);
+        let for_an_sa = match summary.next_layer {
+            protocol::ESP | protocol::AH | protocol::IPCOMP => true,
+            protocol::UDP => !self.config.encap_ports.is_empty(),
+            // Behind these may stand any of them.
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => true,
+            protocol::IPV4 | protocol::IPV6 => self
+                .sad
+                .bare_tunnel_sa(summary.source, summary.destination)
+                .is_some(),
+            _ => false,
+        };
+        let direction = if local {
+            Direction::Inbound
+        } else {
+            Direction::Forward
+        };
+        local && for_an_sa
+            || self
+                .spd
+                .depends_on_ports(direction, &summary.selector_key(packet))
     }
 
     /// Refuses what no honest peer puts into the SA that was undone last.
@@ -167,8 +235,10 @@ impl Pass<'_> {
         .ok_or(DropReason::InNoSa)?;
         let fits = match association.params().encap {
             // The peer's port may change behind a NAT, ours may not.
-            Some(encap) => found.port == Some(encap.destination_port),
-            None => found.port.is_none(),
+            Some(encap) => found
+                .ports
+                .is_some_and(|ports| ports.destination_port == encap.destination_port),
+            None => found.ports.is_none(),
         };
         if fits {
             Ok(Some((association, found, arrival)))
@@ -199,7 +269,7 @@ impl Pass<'_> {
                 protocol,
                 at,
                 end: summary.total_bytes,
-                port: None,
+                ports: None,
             }));
         }
         if summary.next_layer != protocol::UDP || summary.fragment.is_some() {
@@ -208,8 +278,11 @@ impl Pass<'_> {
         let Some(datagram) = udp::Packet::new_checked(summary.payload(packet)) else {
             return Ok(None);
         };
-        let port = datagram.destination_port();
-        if !self.config.encap_ports.contains(&port) {
+        let ports = UdpEncap {
+            source_port: datagram.source_port(),
+            destination_port: datagram.destination_port(),
+        };
+        if !self.config.encap_ports.contains(&ports.destination_port) {
             return Ok(None);
         }
         match udp_encap::classify(datagram.payload()) {
@@ -220,7 +293,7 @@ impl Pass<'_> {
                     protocol: Protocol::Esp,
                     at,
                     end,
-                    port: Some(port),
+                    ports: Some(ports),
                 }))
             }
             udp_encap::Kind::Ike => Ok(None),
@@ -243,7 +316,6 @@ impl Pass<'_> {
         if !association.usable_inbound() {
             return Err(DropReason::InExpired);
         }
-        let transform = association.transform().ok_or(DropReason::InExpired)?;
         let (id, before_bytes, mut at) = (params.id, packet.len(), found.at);
         if id.protocol == Protocol::IpComp {
             //= https://www.rfc-editor.org/rfc/rfc3173#section-2
@@ -257,13 +329,15 @@ impl Pass<'_> {
         //= https://www.rfc-editor.org/rfc/rfc4303#section-3.4.3
         //# the duplicate test comes first, then the ICV, and only then does the window move
         let sequence = association.check(arrival.sequence_low)?;
-        if found.port.is_some() {
+        if found.ports.is_some() {
             at -= udp_encap::HEADER_BYTES;
             packet.remove_gap(at, udp_encap::HEADER_BYTES)?;
         }
-        let (rules, tools) = (self.config.ah_rules, &mut self.worker.tools);
-        let next_header = transform.open(at, sequence, rules, tools, packet)?;
+        let next_header = self.open_with(association, at, sequence, packet)?;
         association.mark(sequence)?;
+        if let (Some(expected), Some(ports)) = (params.encap, found.ports) {
+            self.note_peer(association, expected, (summary.source, ports.source_port));
+        }
         let (payload_bytes, after_bytes) = (packet.len() - at, packet.len());
         self.account(association, payload_bytes);
         self.stats.inbound_opened.add(payload_bytes);
@@ -291,6 +365,9 @@ impl Pass<'_> {
             //# what comes out of an SA must match that SA's own selectors
             if (summary.source, summary.destination) != (params.source, id.destination) {
                 return Err(DropReason::InPolicyViolation);
+            }
+            if found.ports.is_some() {
+                self.repair_checksum(packet, association);
             }
         }
         // Behind an SA of either mode, a tunnel's inner packet and a bare one look the same.
@@ -335,7 +412,7 @@ impl Pass<'_> {
         next_header: u8,
         outer: &Summary,
     ) -> Result<(), DropReason> {
-        tunnel::pop_outer(packet, at, outer.traffic_class)?;
+        tunnel::pop_outer(packet, at, outer.traffic_class, self.config.ecn)?;
         let told = if next_header == protocol::IPV4 { 4 } else { 6 };
         if ip::version(packet.as_slice()) != Some(told) {
             return Err(DropReason::BadPadding);
@@ -349,6 +426,45 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Opens, and counts failures: many in a row on an SA with ESN may mean that this end lost its place.
+    fn open_with(
+        &mut self,
+        association: &Arc<Association>,
+        at: usize,
+        inferred: Sequence,
+        packet: &mut PacketBuf,
+    ) -> Result<u8, DropReason> {
+        let transform = association.transform().ok_or(DropReason::InExpired)?;
+        let (rules, tools) = (self.config.ah_rules, &mut self.worker.tools);
+        if !association.params().esn {
+            return transform.open(at, inferred, rules, tools, packet);
+        }
+        // Opening may destroy the packet, so the one in a thousand is copied first.
+        let copy = association
+            .path()
+            .is_suspicious()
+            .then(|| PacketBuf::from_packet(packet.as_slice()));
+        let opened = transform.open(at, inferred, rules, tools, packet);
+        match opened {
+            Ok(_) => association.path().note_success(),
+            Err(DropReason::AuthFailed) => {
+                association.path().note_failure();
+                if let Some(packet) = copy {
+                    let association = Arc::clone(association);
+                    let suspect = Suspect {
+                        association,
+                        packet,
+                        at,
+                        inferred,
+                    };
+                    self.engine.suspect(suspect, self.now);
+                }
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
     /// Judges what is left when no SA is left to undo.
     //= https://www.rfc-editor.org/rfc/rfc4301#section-5.2
     //# cleartext that an entry says to protect is discarded
@@ -360,7 +476,7 @@ impl Pass<'_> {
         } else {
             Direction::Forward
         };
-        if self.worker.path.is_empty() && is_neighbour_discovery(&key) {
+        if self.worker.path.is_empty() && is_neighbour_discovery(summary, &key) {
             self.out.step(|| Step::NoPolicy {
                 direction,
                 action: "bypass",

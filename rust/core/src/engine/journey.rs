@@ -7,7 +7,8 @@ use crate::terms::{Direction, PolicyId, SaId, Sequence};
 use crate::transform::Plain;
 use std::net::IpAddr;
 
-/// One stage. A packet's first step is always `Arrived`, its last `Transmitted`, `Delivered` or `Dropped`.
+/// One stage. A packet's first step is always `Arrived`, its last `Transmitted`, `Delivered`, `Dropped` or
+/// `Held`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The packet came in.
@@ -92,6 +93,21 @@ pub enum Step {
         /// The SPD entry, if one matched.
         policy: Option<PolicyId>,
     },
+    /// The packet is a fragment and waits for the others.
+    Held {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The packet was the last missing fragment of this one.
+    Reassembled {
+        /// Length of the whole.
+        bytes: usize,
+    },
+    /// The packet leaves in pieces.
+    Cut {
+        /// The longest piece may have this length.
+        mtu: usize,
+    },
     /// The packet goes to the wire.
     Transmitted {
         /// Its length.
@@ -174,6 +190,9 @@ impl Step {
             Self::CheckPassed { policy: None } => {
                 "inbound check passed: no SPD entry asks for protection".to_owned()
             }
+            Self::Held { bytes } => format!("a fragment of {bytes} bytes waits for the others"),
+            Self::Reassembled { bytes } => format!("the datagram is whole again: {bytes} bytes"),
+            Self::Cut { mtu } => format!("cut into fragments of at most {mtu} bytes"),
             Self::Transmitted { bytes } => format!("on the wire: {bytes} bytes"),
             Self::Delivered { bytes } => format!("delivered: {bytes} bytes"),
             Self::Dropped { reason } => {

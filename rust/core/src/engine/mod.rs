@@ -7,12 +7,17 @@ mod config;
 mod control;
 mod event;
 mod explain;
+mod fit;
+mod fragment;
 mod icmp;
 mod inbound;
 mod journey;
+mod nat;
+mod originate;
 mod outbound;
 mod pass;
 mod path;
+mod resync;
 mod stats;
 mod timers;
 
@@ -20,7 +25,7 @@ mod timers;
 mod tests;
 
 pub use batch::{Batch, Dropped, Output, Route, Transmit};
-pub use config::{Config, DefaultLevel, DefaultPolicy, PATH_MTU_MIN, Setting};
+pub use config::{Config, DefaultLevel, DefaultPolicy, NatChecksum, PATH_MTU_MIN, Setting};
 pub use control::SpiRequest;
 pub use event::Event;
 pub use explain::{TemplateChoice, Verdict};
@@ -35,13 +40,18 @@ use crate::time::{Instant, WallClock};
 use arc_swap::ArcSwap;
 use core::sync::atomic::{AtomicU64, Ordering};
 use event::Events;
+use fragment::Reassembler;
+use originate::Waiting;
 use parking_lot::{Mutex, RwLock};
 use pass::Worker;
+use resync::Suspect;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// One IPsec engine. Every method takes `&self`; packets and requests may come from several threads.
 ///
-/// Locks are taken in this order: `control`, `sad`, then one of `events`, `stats`, `seeds`, `workers`.
+/// Locks are taken in this order: `control`, `sad`, then one of `events`, `stats`, `fragments`,
+/// `originated`, `suspect`, `seeds`, `workers`.
 pub struct Engine {
     config: ArcSwap<Config>,
     spd: ArcSwap<Spd>,
@@ -51,6 +61,12 @@ pub struct Engine {
     control: Mutex<()>,
     events: Mutex<Events>,
     stats: Mutex<Stats>,
+    /// Incomplete datagrams.
+    fragments: Mutex<Reassembler>,
+    /// Packets that the engine made by itself.
+    originated: Mutex<VecDeque<Waiting>>,
+    /// A packet that may show that this end lost count.
+    suspect: Mutex<Option<Suspect>>,
     /// Where further seeds come from: SPIs and the workers' generators.
     seeds: Mutex<IvGenerator>,
     /// What one thread needs while it works on a batch; taken out and put back.
@@ -102,6 +118,9 @@ impl Engine {
             control: Mutex::new(()),
             events: Mutex::new(Events::default()),
             stats: Mutex::new(Stats::default()),
+            fragments: Mutex::new(Reassembler::default()),
+            originated: Mutex::new(VecDeque::new()),
+            suspect: Mutex::new(None),
             seeds: Mutex::new(seeds),
             workers: Mutex::new(Vec::new()),
             deadline: AtomicU64::new(u64::MAX),
@@ -133,6 +152,8 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         let mut stats = *self.stats.lock();
         stats.events_dropped = self.events.lock().dropped();
+        let datagrams = self.fragments.lock().outcomes();
+        (stats.reassembled, stats.reassembly_failed) = (datagrams.completed, datagrams.given_up);
         stats
     }
 

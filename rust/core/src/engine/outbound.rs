@@ -3,11 +3,12 @@
 //! Answers to: RFC 4301 sections 5.1 and 8.2.1, RFC 4302 and 4303 section 3.3, RFC 3173 section 2.2; ARCHITECTURE.md C.
 
 use super::Engine;
-use super::batch::{Batch, Output, Route, Transmit};
+use super::batch::{Batch, Output, Route};
 use super::config::DefaultPolicy;
 use super::event::AcquireKey;
 use super::explain::is_neighbour_discovery;
-use super::icmp;
+use super::fit::Fit;
+use super::fragment::{Origin, Pieces};
 use super::journey::Step;
 use super::pass::Pass;
 use crate::buffer::PacketBuf;
@@ -18,9 +19,9 @@ use crate::spd::{Action, Policy};
 use crate::terms::{Direction, Level, Mode, Protocol, SaId, Template};
 use crate::time::Instant;
 use crate::transform::tunnel::{self, Outer};
-use crate::transform::{AhRules, Order, Sealed};
+use crate::transform::{Order, Sealed};
 use crate::wire::ip::{self, Summary};
-use crate::wire::{ipv4, ipv6, protocol, udp, udp_encap};
+use crate::wire::{fragment, protocol, udp, udp_encap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,8 +32,19 @@ pub(super) struct Link {
     pub(super) mode: Mode,
 }
 
+/// What becomes of an outbound packet that is not dropped.
+enum Departure {
+    /// It leaves, cut if it is longer than that.
+    Leaves(Route, Pieces),
+    /// It left already, in pieces.
+    LeftInPieces,
+    /// It is a fragment and waits for the others.
+    Waits,
+}
+
 impl Engine {
-    /// Sends packets out: each one ends in `out.transmit` or in `out.dropped`. The batch is emptied.
+    /// Sends packets out: each one ends in `out.transmit` or in `out.dropped`, or is a fragment that waits for the
+    /// others. The batch is emptied.
     ///
     /// Too-big answers for the senders are put into `out.deliver`.
     pub fn handle_outbound(&self, batch: &mut Batch, now: Instant, out: &mut Output) {
@@ -53,14 +65,11 @@ impl Pass<'_> {
             bytes,
         });
         match self.outbound_route(&mut packet) {
-            Ok(route) => {
-                let bytes = packet.len();
-                match route {
-                    Route::Bypass => self.stats.outbound_bypassed.add(bytes),
-                    Route::Protected { .. } => self.stats.outbound_protected.add(bytes),
-                }
-                self.out.step(|| Step::Transmitted { bytes });
-                self.out.transmit.push(Transmit { packet, route });
+            Ok(Departure::Leaves(route, pieces)) => self.depart(packet, route, pieces),
+            Ok(Departure::LeftInPieces) => self.out.spare.push(packet),
+            Ok(Departure::Waits) => {
+                self.stats.outbound_held.add(bytes);
+                self.out.spare.push(packet);
             }
             Err(reason) => self.drop_packet(packet, reason),
         }
@@ -73,8 +82,8 @@ impl Pass<'_> {
     //# what is looked up is discarded, bypassed or protected, and nothing else becomes of it
     //= https://www.rfc-editor.org/rfc/rfc4301#section-6.1.2
     //# ICMP from the protected side is judged by the SPD like other packets
-    fn outbound_route(&mut self, packet: &mut PacketBuf) -> Result<Route, DropReason> {
-        let summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
+    fn outbound_route(&mut self, packet: &mut PacketBuf) -> Result<Departure, DropReason> {
+        let mut summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
         packet.truncate(summary.total_bytes);
         //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2
         //# the hop limit of a forwarded packet is one less
@@ -84,35 +93,103 @@ impl Pass<'_> {
         {
             return Err(DropReason::OutTtlExpired);
         }
-        let key = summary.selector_key(packet.as_slice());
-        if is_neighbour_discovery(&key) {
+        let mut key = summary.selector_key(packet.as_slice());
+        // What came in pieces and is sent on in clear leaves in pieces of the same length.
+        let mut came_as = Pieces::NONE;
+        if summary.fragment.is_some() && self.needs_whole(&summary, &key) {
+            let Some(whole) = self
+                .gather(packet, &summary, Origin::Outbound)
+                .map_err(in_outbound_words)?
+            else {
+                return Ok(Departure::Waits);
+            };
+            came_as = whole.came_as;
+            self.out.spare.push(core::mem::replace(packet, whole.packet));
+            summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
+            key = summary.selector_key(packet.as_slice());
+        }
+        let bypass = Ok(Departure::Leaves(Route::Bypass, came_as));
+        if is_neighbour_discovery(&summary, &key) {
             self.out.step(|| Step::NoPolicy {
                 direction: Direction::Outbound,
                 action: "bypass",
             });
-            return Ok(Route::Bypass);
+            return bypass;
         }
         let Some(policy) = self.spd.lookup(Direction::Outbound, &key).cloned() else {
-            return self.outbound_default();
+            return self.outbound_default().and(bypass);
         };
         self.match_policy(&policy, Direction::Outbound, packet.len());
         match &policy.params().action {
-            Action::Bypass => Ok(Route::Bypass),
+            Action::Bypass => bypass,
             Action::Discard => Err(DropReason::OutPolicyDiscard),
             Action::Protect(templates) => {
                 self.choose_chain(&policy, templates, &summary, &key)?;
                 if self.worker.chain.is_empty() {
-                    return Ok(Route::Bypass);
+                    return bypass;
                 }
-                self.check_fits(packet, &summary)?;
-                self.seal_chain(packet, summary)
+                self.protect(packet, &summary, came_as != Pieces::NONE)
             }
         }
     }
 
-    fn outbound_default(&mut self) -> Result<Route, DropReason> {
+    /// Seals a packet with the chosen chain, in pieces if nothing else fits the path.
+    fn protect(
+        &mut self,
+        packet: &mut PacketBuf,
+        summary: &Summary,
+        came_in_pieces: bool,
+    ) -> Result<Departure, DropReason> {
+        match self.fit(packet, summary, came_in_pieces)? {
+            Fit::Whole => Ok(Departure::Leaves(
+                self.seal_chain(packet, *summary)?,
+                Pieces::NONE,
+            )),
+            Fit::CutAfter(mtu) => Ok(Departure::Leaves(
+                self.seal_chain(packet, *summary)?,
+                Pieces::of(mtu),
+            )),
+            Fit::CutBefore(mtu) => {
+                let identification = self.worker.next_fragment_id();
+                self.out.step(|| Step::Cut { mtu });
+                for mut piece in fragment::split(packet.as_slice(), mtu, identification)? {
+                    let summary = Summary::parse(piece.as_slice()).ok_or(DropReason::OutMalformed)?;
+                    self.stats.fragments_made.add(piece.len());
+                    let route = self.seal_chain(&mut piece, summary)?;
+                    self.depart(piece, route, Pieces::NONE);
+                }
+                Ok(Departure::LeftInPieces)
+            }
+        }
+    }
+
+    /// Whether a fragment says too little for a decision, or meets an SA that takes whole packets only.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-7
+    //# a tunnel without ports carries first and later fragments alike
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-7.3
+    //# later fragments are not sent on an SA with ports unless fragments are followed by state
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
+    //# transport mode is not applied to a fragment
+    fn needs_whole(&self, summary: &Summary, key: &SelectorKey) -> bool {
+        if self.spd.depends_on_ports(Direction::Outbound, key) {
+            return true;
+        }
+        let Some(policy) = self.spd.lookup(Direction::Outbound, key) else {
+            return false;
+        };
+        let Action::Protect(templates) = &policy.params().action else {
+            return false;
+        };
+        let addresses = (summary.source, summary.destination);
+        let innermost = templates
+            .iter()
+            .find_map(|template| choose(&self.sad, template, addresses, self.config.prefer_old_sa));
+        innermost.is_some_and(|link| link.mode == Mode::Transport)
+    }
+
+    fn outbound_default(&mut self) -> Result<(), DropReason> {
         let (action, verdict) = match self.config.default_policy {
-            DefaultPolicy::Bypass => ("bypass", Ok(Route::Bypass)),
+            DefaultPolicy::Bypass => ("bypass", Ok(())),
             DefaultPolicy::Discard => ("discard", Err(DropReason::OutNoPolicy)),
         };
         self.out.step(|| Step::NoPolicy {
@@ -148,12 +225,11 @@ impl Pass<'_> {
             match choose(&self.sad, template, addresses, self.config.prefer_old_sa) {
                 Some(link) => {
                     let params = link.association.params();
-                    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
-                    //# transport mode is not applied to a fragment
                     if self.worker.chain.is_empty()
                         && link.mode == Mode::Transport
                         && summary.fragment.is_some()
                     {
+                        // Gathering has seen to this; a sealed fragment is nothing that a peer may accept.
                         return Err(DropReason::OutFragment);
                     }
                     if link.mode == Mode::Tunnel {
@@ -182,29 +258,9 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Refuses a packet that would be too long for the path once sealed, and tells its sender.
-    //= https://www.rfc-editor.org/rfc/rfc4301#section-8.2.1
-    //# the sender is told the path MTU less what IPsec adds
-    fn check_fits(&mut self, packet: &PacketBuf, summary: &Summary) -> Result<(), DropReason> {
-        let limit = self.config.path_mtu as usize;
-        let rules = self.config.ah_rules;
-        if limit == 0 || sealed_bytes(&self.worker.chain, summary, packet.len(), rules) <= limit {
-            return Ok(());
-        }
-        let chain = &self.worker.chain;
-        let fits = icmp::largest_that_fits(packet.len(), |bytes| {
-            sealed_bytes(chain, summary, bytes, rules) <= limit
-        });
-        if let Some(answer) = icmp::too_big_answer(packet.as_slice(), fits, summary) {
-            self.stats.too_big_answers.add(answer.len());
-            self.out.deliver.push(answer);
-        }
-        Err(DropReason::OutTooBig)
-    }
-
     //= https://www.rfc-editor.org/rfc/rfc2401#section-4.3
     //# SAs are bundled: AH around ESP, and tunnels within tunnels
-    fn seal_chain(&mut self, packet: &mut PacketBuf, first: Summary) -> Result<Route, DropReason> {
+    pub(super) fn seal_chain(&mut self, packet: &mut PacketBuf, first: Summary) -> Result<Route, DropReason> {
         let chain = core::mem::take(&mut self.worker.chain);
         let mut route = Err(DropReason::OutNoSa);
         let mut summary = first;
@@ -213,6 +269,7 @@ impl Pass<'_> {
             if index > 0 {
                 summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
             }
+            self.pad(packet, &chain[index..]);
             route = self.seal(packet, link, &summary);
             if route.is_err() {
                 break;
@@ -239,7 +296,13 @@ impl Pass<'_> {
                     protocol::IPV6
                 },
             ),
-            Mode::Transport | Mode::Any => (summary.transport_at, summary.transport_next_header),
+            Mode::Transport | Mode::Any => {
+                if transform.covers_headers() {
+                    let fresh = self.worker.next_identification();
+                    fragment::ensure_identification(packet.as_mut_slice(), fresh);
+                }
+                (summary.transport_at, summary.transport_next_header)
+            }
         };
         let before_bytes = packet.len();
         let (sequence, iv_counter) = association.next_sequence()?;
@@ -257,6 +320,9 @@ impl Pass<'_> {
         let id = params.id;
         let carried = self.note_sealed(id, &order, sealed, before_bytes, packet.len());
         self.account(association, before_bytes - at);
+        if params.options.keepalive {
+            association.path().note_sent(self.now);
+        }
 
         let carried = Self::encapsulate(packet, at, params.encap, carried)?;
         let carried_bytes = packet.len() - at;
@@ -342,17 +408,16 @@ impl Pass<'_> {
         next_header: u8,
     ) -> Result<(), DropReason> {
         let params = association.params();
-        self.worker.identification = self.worker.identification.wrapping_add(1);
         let (source, destination) = (params.source, params.id.destination);
         let outer = Outer {
             source,
             destination,
             next_header,
-            inner_traffic_class: inner.traffic_class,
+            traffic_class: self.config.ecn.outer_class(inner.traffic_class),
             flow_label: inner.flow_label,
             dont_fragment: tunnel::decide_df(self.config.df, inner),
             hop_limit: self.config.hop_limit,
-            identification: self.worker.identification,
+            identification: self.worker.next_identification(),
         };
         tunnel::push_outer(packet, &outer)?;
         let bytes = packet.len();
@@ -362,6 +427,15 @@ impl Pass<'_> {
             bytes,
         });
         Ok(())
+    }
+}
+
+/// Reassembly speaks in the words of the inbound side, where it mostly happens.
+fn in_outbound_words(reason: DropReason) -> DropReason {
+    if reason == DropReason::InMalformed {
+        DropReason::OutMalformed
+    } else {
+        DropReason::OutFragment
     }
 }
 
@@ -407,31 +481,4 @@ fn fill_udp_checksum(packet: &mut PacketBuf) -> Result<(), DropReason> {
     let summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
     let datagram = &mut packet.as_mut_slice()[summary.payload_at..];
     udp::fill_checksum(summary.source, summary.destination, datagram)
-}
-
-/// How long a packet of `bytes` will be once the whole chain has sealed it.
-fn sealed_bytes(chain: &[Link], summary: &Summary, bytes: usize, rules: AhRules) -> usize {
-    let (mut total, mut at) = (bytes, summary.transport_at);
-    for link in chain {
-        let Some(transform) = link.association.transform() else {
-            continue;
-        };
-        let params = link.association.params();
-        let ipv6 = params.id.destination.is_ipv6();
-        let encap = params.encap.map_or(0, |_| udp_encap::HEADER_BYTES);
-        if link.mode == Mode::Tunnel {
-            let header = if ipv6 {
-                ipv6::HEADER_BYTES
-            } else {
-                ipv4::HEADER_BYTES
-            };
-            (total, at) = (
-                header + encap + transform.sealed_bytes(total, ipv6, rules),
-                header,
-            );
-        } else {
-            total = at + encap + transform.sealed_bytes(total.saturating_sub(at), ipv6, rules);
-        }
-    }
-    total
 }

@@ -30,14 +30,18 @@ pub(super) struct Worker {
     pub(super) chain: Vec<Link>,
     /// Whether something in the packet at hand is compressed: one level is all there is.
     pub(super) compressed: bool,
-    pub(super) identification: u16,
+    /// The last IPv4 identification given out.
+    identification: u16,
+    /// The last identification of IPv6 fragments given out.
+    fragment_id: u32,
 }
 
 impl Worker {
     pub(super) fn new(seed: [u8; 32]) -> Self {
         let mut ivs = IvGenerator::new(seed);
-        let mut identification = [0; 2];
+        let (mut identification, mut fragment_id) = ([0; 2], [0; 4]);
         ivs.random(&mut identification);
+        ivs.random(&mut fragment_id);
         Self {
             tools: Tools {
                 ivs,
@@ -47,7 +51,20 @@ impl Worker {
             chain: Vec::new(),
             compressed: false,
             identification: u16::from_be_bytes(identification),
+            fragment_id: u32::from_be_bytes(fragment_id),
         }
+    }
+
+    /// A fresh IPv4 identification, never zero: a raw socket would replace that (raw(7)).
+    pub(super) fn next_identification(&mut self) -> u16 {
+        self.identification = self.identification.wrapping_add(1).max(1);
+        self.identification
+    }
+
+    /// A fresh identification for the pieces of one packet.
+    pub(super) fn next_fragment_id(&mut self) -> u32 {
+        self.fragment_id = self.fragment_id.wrapping_add(1);
+        self.fragment_id
     }
 }
 
@@ -61,6 +78,8 @@ pub(super) struct Pass<'a> {
     pub(super) stats: Stats,
     pub(super) now: Instant,
     pub(super) out: &'a mut Output,
+    /// The longest packet that fits the path of the packet at hand, once `fit` has said so.
+    pub(super) limit: usize,
     expired: Vec<(Arc<Association>, Expiry)>,
 }
 
@@ -75,6 +94,7 @@ impl<'a> Pass<'a> {
             stats: Stats::default(),
             now,
             out,
+            limit: usize::MAX,
             expired: Vec::new(),
         }
     }

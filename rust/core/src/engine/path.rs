@@ -8,7 +8,7 @@ use crate::terms::{Level, Mode, Protocol, Template};
 use std::net::IpAddr;
 
 /// One SA that was undone, as far as the inbound check asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hop {
     pub(super) protocol: Protocol,
     /// What the packet showed: `Transport` or `Tunnel`, never `Any`.
@@ -36,6 +36,11 @@ impl SaPath {
 
     pub(super) fn push(&mut self, hop: Hop) {
         self.hops.push(hop);
+    }
+
+    /// The SAs, outermost first.
+    pub(super) fn hops(&self) -> &[Hop] {
+        &self.hops
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -71,8 +71,9 @@ impl IpCompStats {
 
 /// What an engine has done since it was made.
 ///
-/// Exits: `outbound_arrived = outbound_protected + outbound_bypassed + drops` and `inbound_arrived =
-/// inbound_delivered + inbound_bypassed + drops`, in packets.
+/// Exits: `outbound_arrived = outbound_protected + outbound_bypassed + outbound_held + drops` and
+/// `inbound_arrived = inbound_delivered + inbound_bypassed + inbound_held + drops`, in packets. A packet that
+/// leaves in pieces counts once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     /// Packets dropped, in the order of [`DropReason::ALL`].
@@ -91,6 +92,24 @@ pub struct Stats {
     pub inbound_delivered: Count,
     /// Exit: delivered though it came in clear, as policy says.
     pub inbound_bypassed: Count,
+    /// Exit: outbound fragments that waited for the others; the last one goes on as the whole.
+    pub outbound_held: Count,
+    /// Exit: inbound fragments that waited for the others; the last one goes on as the whole.
+    pub inbound_held: Count,
+    /// Pieces made of packets that were too long.
+    pub fragments_made: Count,
+    /// Datagrams made whole.
+    pub reassembled: u64,
+    /// Datagrams that never became whole: spoilt, too old, or in the way of others.
+    pub reassembly_failed: u64,
+    /// Path MTUs learnt from ICMP errors or from the host.
+    pub path_mtu_learned: u64,
+    /// ICMP errors that were no credible hint.
+    pub icmp_hints_refused: u64,
+    /// Times an SA found its place again after 2^32 lost packets (RFC 4303 appendix A3).
+    pub esn_resynchronised: u64,
+    /// Dummy packets made, with the bytes on the wire; no packet came in for them.
+    pub dummies_sent: Count,
     /// ICMP errors made by the engine, in [`super::Output::deliver`] as well.
     pub too_big_answers: Count,
     /// What came of IPComp.
@@ -111,6 +130,15 @@ impl Default for Stats {
             inbound_delivered: Count::default(),
             inbound_bypassed: Count::default(),
             too_big_answers: Count::default(),
+            outbound_held: Count::default(),
+            inbound_held: Count::default(),
+            fragments_made: Count::default(),
+            reassembled: 0,
+            reassembly_failed: 0,
+            path_mtu_learned: 0,
+            esn_resynchronised: 0,
+            dummies_sent: Count::default(),
+            icmp_hints_refused: 0,
             ipcomp: IpCompStats::default(),
             events_dropped: 0,
         }
@@ -146,6 +174,15 @@ impl Stats {
         self.inbound_delivered.merge(&other.inbound_delivered);
         self.inbound_bypassed.merge(&other.inbound_bypassed);
         self.too_big_answers.merge(&other.too_big_answers);
+        self.outbound_held.merge(&other.outbound_held);
+        self.inbound_held.merge(&other.inbound_held);
+        self.fragments_made.merge(&other.fragments_made);
+        self.reassembled += other.reassembled;
+        self.reassembly_failed += other.reassembly_failed;
+        self.path_mtu_learned += other.path_mtu_learned;
+        self.esn_resynchronised += other.esn_resynchronised;
+        self.dummies_sent.merge(&other.dummies_sent);
+        self.icmp_hints_refused += other.icmp_hints_refused;
         self.ipcomp.merge(&other.ipcomp);
         self.events_dropped += other.events_dropped;
     }

@@ -21,6 +21,11 @@ impl Engine {
         }
         // Whoever adds something from here on lowers it again.
         self.deadline.store(u64::MAX, Ordering::Relaxed);
+        let mut fragments = self.fragments.lock();
+        fragments.expire(now);
+        let next = fragments.deadline();
+        drop(fragments);
+        self.wake_at(next);
         let associations = self.sad.read().dump(None);
         for association in associations {
             if let Some(expiry) = association.tick(now) {
@@ -29,6 +34,10 @@ impl Engine {
             self.wake_at(association.deadline());
         }
         self.expire_policies(now);
+        // Only what is still there keeps a mapping alive.
+        let associations = self.sad.read().dump(None);
+        self.wake_at(self.keep_alive(&associations, now));
+        self.resynchronise();
     }
 
     /// When `handle_timeout` has something to do; `None` if nothing has an end.

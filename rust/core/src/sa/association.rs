@@ -7,7 +7,8 @@ use crate::crypto::{AlgorithmKey, Integrity, Suite, compress};
 use crate::error::{DropReason, Error};
 use crate::sa::lease::{Lease, NonceCounter};
 use crate::sa::lifetime::{Expiry, Lifetime, Limits, Usage};
-use crate::sa::params::{SaParams, SaView, State, UdpEncap};
+use crate::sa::params::{SaOptions, SaParams, SaView, State, UdpEncap};
+use crate::sa::path::Path;
 use crate::sa::replay::ReplayWindow;
 use crate::terms::{Protocol, SaId, Sequence};
 use crate::time::{Instant, WallClock};
@@ -42,6 +43,7 @@ pub struct Association {
     params: SaParams,
     working: Option<Arc<Working>>,
     usage: Arc<Usage>,
+    path: Arc<Path>,
     lifetime: Lifetime,
     serial: AtomicU64,
 }
@@ -60,8 +62,8 @@ impl Association {
     ///
     /// # Errors
     /// `InvalidSpi` for SPI 0, `InvalidSelector` if the ends differ in family, `OutOfRange` for the replay
-    /// window, what `Suite::permitted` (ESP), `Integrity::permitted` (AH) or `IpComp::new` finds, and
-    /// `UnsupportedCombination` for AH, IPComp or an old format in UDP, for ESN where no numbers are that long,
+    /// window and for options that do not fit the protocol, what `Suite::permitted` (ESP),
+    /// `Integrity::permitted` (AH) or `IpComp::new` finds, and `UnsupportedCombination` for AH, IPComp or an old format in UDP, for ESN where no numbers are that long,
     /// for ICVs of ESP in an old format, for an implicit IV with numbers that may start again, and for IPComp
     /// in an old format, without compression or with authentication.
     pub fn new(
@@ -94,6 +96,7 @@ impl Association {
             params,
             Some(Arc::new(working)),
             Arc::new(Usage::new(now, wall)),
+            Arc::default(),
         ))
     }
 
@@ -104,15 +107,17 @@ impl Association {
     /// `InvalidSpi` for SPI 0, `InvalidSelector` if the ends differ in family.
     pub fn larval(params: SaParams, now: Instant, wall: WallClock) -> Result<Self, Error> {
         check_name(&params)?;
-        Ok(Self::assemble(params, None, Arc::new(Usage::new(now, wall))))
+        let usage = Arc::new(Usage::new(now, wall));
+        Ok(Self::assemble(params, None, usage, Arc::default()))
     }
 
-    fn assemble(params: SaParams, working: Option<Arc<Working>>, usage: Arc<Usage>) -> Self {
+    fn assemble(params: SaParams, working: Option<Arc<Working>>, usage: Arc<Usage>, path: Arc<Path>) -> Self {
         let lifetime = lifetime(&params);
         Self {
             params,
             working,
             usage,
+            path,
             lifetime,
             serial: AtomicU64::new(0),
         }
@@ -137,6 +142,7 @@ impl Association {
                     params,
                     self.working.clone(),
                     Arc::clone(&self.usage),
+                    Arc::clone(&self.path),
                 ))
             }
         }
@@ -158,6 +164,12 @@ impl Association {
     #[must_use]
     pub fn transform(&self) -> Option<&Transform> {
         self.working.as_ref().map(|working| &working.transform)
+    }
+
+    /// What it learned of the way to its peer.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Its place in the order of insertion; 0 until the SAD has it.
@@ -351,6 +363,7 @@ impl Association {
             packets: self.usage.packets(),
             sequence: 0,
             lease_limit: 0,
+            path_mtu: self.path.last_mtu(),
             window: None,
             serial: self.serial(),
         };
@@ -437,6 +450,22 @@ fn check_name(params: &SaParams) -> Result<(), Error> {
     }
     if params.source.is_ipv4() != params.id.destination.is_ipv4() {
         return Err(Error::InvalidSelector);
+    }
+    let SaOptions {
+        original,
+        keepalive,
+        tfc_bytes,
+    } = params.options;
+    if original.is_some_and(|(source, destination)| {
+        source.is_ipv4() != params.source.is_ipv4() || destination.is_ipv4() != source.is_ipv4()
+    }) {
+        return Err(Error::InvalidSelector);
+    }
+    if keepalive && params.encap.is_none() {
+        return Err(Error::OutOfRange { field: "keepalive" });
+    }
+    if tfc_bytes != 0 && params.id.protocol != Protocol::Esp {
+        return Err(Error::OutOfRange { field: "tfc_bytes" });
     }
     Ok(())
 }

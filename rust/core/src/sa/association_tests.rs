@@ -8,7 +8,7 @@ use crate::error::{DropReason, Error};
 use crate::sa::association::Association;
 use crate::sa::lease::{Lease, MemoryLease, NonceLedger};
 use crate::sa::lifetime::{Expiry, Limits};
-use crate::sa::params::{SaParams, State, UdpEncap};
+use crate::sa::params::{SaOptions, SaParams, State, UdpEncap};
 use crate::terms::{Mode, Protocol, SaId, Sequence, Spi};
 use crate::time::{Instant, WallClock};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,7 @@ pub(crate) fn params() -> SaParams {
         replay_window: 64,
         esn: false,
         old: false,
+        options: SaOptions::default(),
         raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),
@@ -555,7 +556,7 @@ fn what_makes_no_sense_is_refused() {
     );
     assert_eq!(
         make(SaParams {
-            replay_window: 4097,
+            replay_window: (1 << 16) + 1,
             ..params()
         }),
         Error::OutOfRange {

@@ -8,6 +8,7 @@ mod association_tests;
 pub mod lease;
 pub mod lifetime;
 pub mod params;
+pub mod path;
 pub mod replay;
 #[cfg(test)]
 mod replay_tests;
@@ -16,6 +17,7 @@ pub mod sad;
 pub use association::Association;
 pub use lease::{Lease, MemoryLease, NonceLedger};
 pub use lifetime::{Expiry, Limits};
-pub use params::{SaParams, SaView, State, UdpEncap};
+pub use params::{SaOptions, SaParams, SaView, State, UdpEncap};
+pub use path::{Path, Peer};
 pub use replay::{ReplayWindow, WindowView};
 pub use sad::Sad;

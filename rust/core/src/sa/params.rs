@@ -18,6 +18,18 @@ pub struct UdpEncap {
     pub destination_port: u16,
 }
 
+/// What few SAs need; the default is none of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaOptions {
+    /// Source and destination that its packets had before a NAT changed them (RFC 3947 §5.2, NAT-OA): the
+    /// checksums inside transport mode are those of these addresses.
+    pub original: Option<(IpAddr, IpAddr)>,
+    /// Whether this end is behind a NAT whose mapping must be kept alive (RFC 3948 §4). Needs `encap`.
+    pub keepalive: bool,
+    /// Shorter packets in tunnels are padded to this length where they fit (RFC 4303 §2.7); 0 is none of it.
+    pub tfc_bytes: u16,
+}
+
 /// What is said about an SA when it is added.
 //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.2.1
 //# an SAD entry has SPI, counter, overflow flag, window, keys, lifetimes, mode and ends
@@ -51,6 +63,8 @@ pub struct SaParams {
     pub hard: Limits,
     /// ESP in UDP.
     pub encap: Option<UdpEncap>,
+    /// What few SAs need.
+    pub options: SaOptions,
     /// Flags of a dialect, kept and shown, never read.
     pub flags: u32,
     /// The process that added it, 0 if unknown.
@@ -104,6 +118,8 @@ pub struct SaView {
     pub sequence: u64,
     /// The first sequence number that it may not use without asking for more.
     pub lease_limit: u64,
+    /// The path MTU that was told last, however old; `None` if none was.
+    pub path_mtu: Option<u32>,
     /// The replay window; `None` where the check is off.
     pub window: Option<WindowView>,
     /// Order of insertion.

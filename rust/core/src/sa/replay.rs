@@ -380,7 +380,7 @@ mod tests {
 
     /// Steps relative to the top: mostly near, sometimes far ahead.
     fn steps() -> impl Strategy<Value = Vec<i64>> {
-        let step = prop_oneof![5 => -40i64..40, 3 => -5000i64..200, 1 => 0i64..100_000];
+        let step = prop_oneof![5 => -40i64..40, 3 => -5000i64..200, 1 => -70_000i64..0, 1 => 0i64..100_000];
         proptest::collection::vec(step, 1..300)
     }
 

@@ -292,6 +292,24 @@ impl Spd {
         }
     }
 
+    /// Whether fragments of one packet could meet different entries: only the whole packet has a decision then.
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-7.4
+    //# later fragments do not pass by an entry with ports unless fragments are followed by state
+    #[must_use]
+    pub fn depends_on_ports(&self, direction: Direction, key: &SelectorKey) -> bool {
+        let forwarded = direction == Direction::Forward && self.judges != 0;
+        Self::list_depends_on_ports(self.list(direction), key, |_| true)
+            || forwarded && Self::list_depends_on_ports(&self.inbound, key, Self::is_judge)
+    }
+
+    fn list_depends_on_ports(list: &List, key: &SelectorKey, wanted: impl Fn(&Policy) -> bool) -> bool {
+        list.chunks()
+            .filter(|chunk| chunk.summary().may_match(key))
+            .flat_map(|chunk| chunk.entries())
+            .find(|(_, entry)| entry.selector.may_match_whole(key) && wanted(&entry.policy))
+            .is_some_and(|(_, entry)| !entry.selector.matches_every_fragment(key))
+    }
+
     fn first_match<'a>(
         list: &'a List,
         key: &SelectorKey,
@@ -357,6 +375,40 @@ mod tests {
 
     fn found(spd: &Spd, direction: Direction, key: &SelectorKey) -> Option<PolicyId> {
         spd.lookup(direction, key).map(|policy| policy.id())
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-7.4
+    //# later fragments do not pass by an entry with ports unless fragments are followed by state
+    #[test]
+    fn ports_decide_only_where_an_entry_in_front_names_them() {
+        let key = |next_layer| SelectorKey {
+            source: "10.0.0.1".parse().unwrap(),
+            destination: "10.0.0.2".parse().unwrap(),
+            next_layer,
+            ports: Ports::Opaque,
+        };
+        let hosts = range("10.0.0.0", "10.255.255.255");
+        let mut without = params(Direction::Outbound, hosts, hosts);
+        let mut with_ports = without.clone();
+        (with_ports.priority, with_ports.action) = (2, Action::Discard);
+        with_ports.selector.next_layer = Some(17);
+        with_ports.selector.destination_ports = PortRange::single(53);
+        without.priority = 3;
+        let mut spd = Spd::default();
+        spd.insert(without.clone(), NOW, WALL).unwrap();
+        assert!(!spd.depends_on_ports(Direction::Outbound, &key(17)));
+        spd.insert(with_ports.clone(), NOW, WALL).unwrap();
+        assert!(spd.depends_on_ports(Direction::Outbound, &key(17)));
+        assert!(!spd.depends_on_ports(Direction::Outbound, &key(6)));
+        assert!(!spd.depends_on_ports(Direction::Inbound, &key(17)));
+        // A later IPv6 fragment that begins with destination options may be anything.
+        assert!(spd.depends_on_ports(Direction::Outbound, &key(60)));
+        without.priority = 1;
+        spd.update(without, NOW, WALL).unwrap();
+        assert!(!spd.depends_on_ports(Direction::Outbound, &key(17)));
+        (with_ports.direction, with_ports.judges_forwarded) = (Direction::Inbound, true);
+        spd.insert(with_ports, NOW, WALL).unwrap();
+        assert!(spd.depends_on_ports(Direction::Forward, &key(17)));
     }
 
     //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1

@@ -153,6 +153,12 @@ impl Transform {
         }
     }
 
+    /// Whether its ICV covers the headers in front, so that nobody may complete them later.
+    #[must_use]
+    pub const fn covers_headers(&self) -> bool {
+        matches!(self, Self::Ah(_))
+    }
+
     /// Whether its packets carry sequence numbers.
     #[must_use]
     pub const fn is_numbered(&self) -> bool {

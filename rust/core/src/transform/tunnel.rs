@@ -10,6 +10,10 @@ use crate::wire::{ip, ipv4, ipv6};
 
 /// The ECN field: the two low bits of TOS and traffic class.
 const ECN_MASK: u8 = 0b11;
+const NOT_ECT: u8 = 0b00;
+const ECT_1: u8 = 0b01;
+const ECT_0: u8 = 0b10;
+const CE: u8 = 0b11;
 
 /// Everything an outer header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +24,8 @@ pub struct Outer {
     pub destination: IpAddr,
     /// What follows: ESP, or UDP.
     pub next_header: u8,
-    /// DSCP and ECN of the inner packet; both are copied.
-    pub inner_traffic_class: u8,
+    /// DSCP and ECN, as [`EcnPolicy::outer_class`] says.
+    pub traffic_class: u8,
     /// The IPv6 flow label; IPv4 has none.
     pub flow_label: u32,
     /// The IPv4 DF bit, as [`decide_df`] says.
@@ -43,7 +47,45 @@ pub enum DfPolicy {
     Copy,
 }
 
-/// Decides the outer DF bit. An IPv6 packet counts as one with DF: no router may fragment it.
+/// What becomes of congestion marks where a tunnel begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EcnPolicy {
+    /// RFC 6040's normal mode.
+    Rfc6040,
+    /// The manuals' 1: a mark begins anew in the tunnel and comes out only where the inner packet knows marks.
+    Allowed,
+    /// The manuals' 0: no mark enters, and a packet that was marked in the tunnel is dropped.
+    Forbidden,
+    /// The manuals' -1: copied on the way in, not looked at on the way out.
+    Ignored,
+}
+
+impl EcnPolicy {
+    /// The outer traffic class for an inner one.
+    //= https://www.rfc-editor.org/rfc/rfc6040#section-4.1
+    //# normal mode: the outer ECN field is a copy of the inner one
+    #[must_use]
+    pub const fn outer_class(self, inner: u8) -> u8 {
+        match self {
+            Self::Rfc6040 | Self::Ignored => inner,
+            Self::Allowed if inner & ECN_MASK == CE => inner & !ECN_MASK | ECT_0,
+            Self::Allowed => inner,
+            Self::Forbidden => inner & !ECN_MASK,
+        }
+    }
+
+    /// The inner ECN field on the way out; `None` is a packet to drop.
+    const fn inner_field(self, inner: u8, outer: u8) -> Option<u8> {
+        match (self, inner, outer) {
+            (Self::Rfc6040, _, _) => decapsulated_ecn(inner, outer),
+            (Self::Forbidden, _, CE) | (Self::Allowed, NOT_ECT, CE) => None,
+            (Self::Allowed, _, CE) => Some(CE),
+            (Self::Allowed | Self::Forbidden | Self::Ignored, unchanged, _) => Some(unchanged),
+        }
+    }
+}
+
+/// Decides the outer DF bit. An IPv6 packet has none to copy: its outer header may be fragmented.
 //= https://www.rfc-editor.org/rfc/rfc4301#section-8.1
 //# the DF bit can be cleared, set or copied
 #[must_use]
@@ -51,7 +93,7 @@ pub const fn decide_df(policy: DfPolicy, inner: &ip::Summary) -> bool {
     match policy {
         DfPolicy::Clear => false,
         DfPolicy::Set => true,
-        DfPolicy::Copy => inner.dont_fragment,
+        DfPolicy::Copy => inner.dont_fragment && inner.source.is_ipv4(),
     }
 }
 
@@ -82,7 +124,7 @@ pub fn push_outer(packet: &mut PacketBuf, outer: &Outer) -> Result<(), DropReaso
             source,
             destination,
             protocol: outer.next_header,
-            tos: outer.inner_traffic_class,
+            tos: outer.traffic_class,
             ttl: outer.hop_limit,
             dont_fragment: outer.dont_fragment,
             identification: outer.identification,
@@ -93,7 +135,7 @@ pub fn push_outer(packet: &mut PacketBuf, outer: &Outer) -> Result<(), DropReaso
             source,
             destination,
             next_header: outer.next_header,
-            traffic_class: outer.inner_traffic_class,
+            traffic_class: outer.traffic_class,
             flow_label: outer.flow_label,
             hop_limit: outer.hop_limit,
             payload_bytes,
@@ -111,16 +153,22 @@ pub fn push_outer(packet: &mut PacketBuf, outer: &Outer) -> Result<(), DropReaso
 /// length that it says itself.
 ///
 /// # Errors
-/// `BadPadding` if what is inside is no whole IP packet, `InEcnViolation` if RFC 6040 says drop.
+/// `BadPadding` if what is inside is no whole IP packet, `InEcnViolation` if `ecn` says drop.
 //= https://www.rfc-editor.org/rfc/rfc4303#section-2.7
 //# bytes behind the inner packet's own length are padding for traffic flow confidentiality
 //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2.1
 //# decapsulation leaves the inner DSCP as it is
-pub fn pop_outer(packet: &mut PacketBuf, at: usize, outer_traffic_class: u8) -> Result<(), DropReason> {
+pub fn pop_outer(
+    packet: &mut PacketBuf,
+    at: usize,
+    outer_traffic_class: u8,
+    ecn: EcnPolicy,
+) -> Result<(), DropReason> {
     packet.pop_front(at).map_err(|_| DropReason::BadPadding)?;
     let (total_bytes, inner_traffic_class) = inner_header(packet.as_slice()).ok_or(DropReason::BadPadding)?;
     packet.truncate(total_bytes);
-    let ecn = decapsulated_ecn(inner_traffic_class & ECN_MASK, outer_traffic_class & ECN_MASK)
+    let ecn = ecn
+        .inner_field(inner_traffic_class & ECN_MASK, outer_traffic_class & ECN_MASK)
         .ok_or(DropReason::InEcnViolation)?;
     let traffic_class = (inner_traffic_class & !ECN_MASK) | ecn;
     if traffic_class != inner_traffic_class && !ip::set_traffic_class(packet.as_mut_slice(), traffic_class) {
@@ -141,10 +189,6 @@ fn inner_header(packet: &[u8]) -> Option<(usize, u8)> {
 //= https://www.rfc-editor.org/rfc/rfc6040#section-4.2
 //# figure 4: the outgoing header by inner and outer header
 const fn decapsulated_ecn(inner: u8, outer: u8) -> Option<u8> {
-    const NOT_ECT: u8 = 0b00;
-    const ECT_1: u8 = 0b01;
-    const ECT_0: u8 = 0b10;
-    const CE: u8 = 0b11;
     match (inner, outer) {
         // An inner transport that knows no ECN would never see the mark: only loss tells it.
         (NOT_ECT, CE) => None,
@@ -169,12 +213,12 @@ mod tests {
         packet
     }
 
-    fn outer(family: IpAddr, inner_traffic_class: u8) -> Outer {
+    fn outer(family: IpAddr, traffic_class: u8) -> Outer {
         Outer {
             source: family,
             destination: family,
             next_header: protocol::ESP,
-            inner_traffic_class,
+            traffic_class,
             flow_label: 0x12345,
             dont_fragment: true,
             hop_limit: 64,
@@ -208,11 +252,14 @@ mod tests {
                     assert!(header.checksum_is_right() && header.dont_fragment());
                     assert_eq!(header.identification(), 0xbeef);
                 }
-                pop_outer(&mut packet, seen.payload_at, traffic_class).unwrap();
+                pop_outer(&mut packet, seen.payload_at, traffic_class, EcnPolicy::Rfc6040).unwrap();
                 assert_eq!(packet.as_slice(), original);
             }
         }
     }
+
+    /// Rows: inner Not-ECT, ECT(1), ECT(0), CE; columns: outer in the same order; `None` is a drop.
+    type Figure = [[Option<u8>; 4]; 4];
 
     //= https://www.rfc-editor.org/rfc/rfc6040#section-4.2
     //# figure 4: the outgoing header by inner and outer header
@@ -220,19 +267,48 @@ mod tests {
     //# decapsulation leaves the inner DSCP as it is
     #[test]
     fn ecn_in_all_sixteen_cells() {
-        // Rows: inner Not-ECT, ECT(1), ECT(0), CE; columns: outer in the same order; None is a drop.
-        let figure: [[Option<u8>; 4]; 4] = [
+        let figure: Figure = [
             [Some(0b00), Some(0b00), Some(0b00), None],
             [Some(0b01), Some(0b01), Some(0b01), Some(0b11)],
             [Some(0b10), Some(0b01), Some(0b10), Some(0b11)],
             [Some(0b11), Some(0b11), Some(0b11), Some(0b11)],
         ];
+        check_figure(EcnPolicy::Rfc6040, figure);
+    }
+
+    /// The manuals' draft: 1, 0 and -1, sixteen cells each, and what the outer header gets on the way in.
+    #[test]
+    fn ecn_of_the_manuals_in_every_cell() {
+        let unchanged = |last: [Option<u8>; 4]| -> Figure {
+            let row = |inner: u8, marked| [Some(inner), Some(inner), Some(inner), marked];
+            [row(0, last[0]), row(1, last[1]), row(2, last[2]), row(3, last[3])]
+        };
+        let allowed = unchanged([None, Some(3), Some(3), Some(3)]);
+        check_figure(EcnPolicy::Allowed, allowed);
+        check_figure(EcnPolicy::Forbidden, unchanged([None; 4]));
+        check_figure(
+            EcnPolicy::Ignored,
+            unchanged([Some(0), Some(1), Some(2), Some(3)]),
+        );
+        for (policy, outer) in [
+            (EcnPolicy::Rfc6040, [0, 1, 2, 3]),
+            (EcnPolicy::Allowed, [0, 1, 2, 2]),
+            (EcnPolicy::Forbidden, [0, 0, 0, 0]),
+            (EcnPolicy::Ignored, [0, 1, 2, 3]),
+        ] {
+            for (inner, outer) in (0_u8..).zip(outer) {
+                assert_eq!(policy.outer_class(0b1011_1000 | inner), 0b1011_1000 | outer);
+            }
+        }
+    }
+
+    fn check_figure(policy: EcnPolicy, figure: Figure) {
         for family in [V4, V6] {
             for (inner_ecn, row) in (0_u8..).zip(figure) {
                 for (outer_ecn, expected) in (0_u8..).zip(row) {
                     let dscp = 0b1011_1000;
                     let mut packet = PacketBuf::from_packet(&inner(family, dscp | inner_ecn));
-                    let got = pop_outer(&mut packet, 0, 0b0100_0000 | outer_ecn);
+                    let got = pop_outer(&mut packet, 0, 0b0100_0000 | outer_ecn, policy);
                     let cell = format!("inner {inner_ecn:02b} outer {outer_ecn:02b}");
                     let Some(ecn) = expected else {
                         assert_eq!(got, Err(DropReason::InEcnViolation), "{cell}");
@@ -267,7 +343,7 @@ mod tests {
         for (policy, of_clear, of_set, of_six) in [
             (DfPolicy::Clear, false, false, false),
             (DfPolicy::Set, true, true, true),
-            (DfPolicy::Copy, false, true, true),
+            (DfPolicy::Copy, false, true, false),
         ] {
             assert_eq!(decide_df(policy, &clear), of_clear, "{policy:?}");
             assert_eq!(decide_df(policy, &set), of_set, "{policy:?}");
@@ -285,7 +361,7 @@ mod tests {
             padded.extend_from_slice(&original);
             padded.extend_from_slice(&[0; 99]);
             let mut packet = PacketBuf::from_packet(&padded);
-            pop_outer(&mut packet, 5, 0).unwrap();
+            pop_outer(&mut packet, 5, 0, EcnPolicy::Rfc6040).unwrap();
             assert_eq!(packet.as_slice(), original);
         }
     }
@@ -296,18 +372,22 @@ mod tests {
             let original = inner(family, 0);
             for len in 0..original.len() {
                 let mut packet = PacketBuf::from_packet(&original[..len]);
-                assert_eq!(pop_outer(&mut packet, 0, 0), Err(DropReason::BadPadding), "{len}");
+                assert_eq!(
+                    pop_outer(&mut packet, 0, 0, EcnPolicy::Rfc6040),
+                    Err(DropReason::BadPadding),
+                    "{len}"
+                );
             }
             let mut packet = PacketBuf::from_packet(&original);
             assert_eq!(
-                pop_outer(&mut packet, original.len() + 1, 0),
+                pop_outer(&mut packet, original.len() + 1, 0, EcnPolicy::Rfc6040),
                 Err(DropReason::BadPadding)
             );
         }
         for version in [0_u8, 1, 5, 7, 15] {
             let mut packet = PacketBuf::from_packet(&[version << 4 | 5; 60]);
             assert_eq!(
-                pop_outer(&mut packet, 0, 0),
+                pop_outer(&mut packet, 0, 0, EcnPolicy::Rfc6040),
                 Err(DropReason::BadPadding),
                 "{version}"
             );

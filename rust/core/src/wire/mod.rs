@@ -6,9 +6,11 @@ pub mod ah;
 #[cfg(test)]
 mod captured;
 pub mod checksum;
+pub mod checksum_repair;
 pub mod esp;
 pub mod fragment;
 pub mod icmp;
+pub mod icmp_error;
 pub mod ip;
 pub mod ipcomp;
 pub mod ipv4;

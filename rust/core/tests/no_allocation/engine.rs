@@ -7,7 +7,7 @@
 use sallet_core::buffer::PacketBuf;
 use sallet_core::crypto::AlgorithmKey;
 use sallet_core::engine::{Batch, Config, Engine, Output};
-use sallet_core::sa::{Limits, SaParams};
+use sallet_core::sa::{Limits, SaOptions, SaParams};
 use sallet_core::selector::{AddressRange, PortRange, Selector};
 use sallet_core::spd::policy::PolicyLimits;
 use sallet_core::spd::{Action, PolicyParams};
@@ -43,6 +43,7 @@ fn engine(direction: Direction, protocol: Protocol, mode: Mode, ends: (IpAddr, I
         replay_window: 64,
         esn: true,
         old: false,
+        options: SaOptions::default(),
         raw_cpi: false,
         cycle_sequence: false,
         soft: limits,

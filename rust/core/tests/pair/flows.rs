@@ -4,7 +4,7 @@ use super::rng::Rng;
 use Mode::{Transport, Tunnel};
 use Protocol::{Ah, Esp, IpComp};
 use sallet_core::crypto::AlgorithmKey;
-use sallet_core::sa::{Limits, SaParams, UdpEncap};
+use sallet_core::sa::{Limits, SaOptions, SaParams, UdpEncap};
 use sallet_core::selector::{AddressRange, PortRange, Selector};
 use sallet_core::spd::policy::PolicyLimits;
 use sallet_core::spd::{Action, PolicyParams};
@@ -360,6 +360,7 @@ pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
         replay_window: [32, 64, 128, 1024, 4096][rng.below(5)],
         esn: rng.chance(400) && layer.protocol != Protocol::IpComp,
         old: false,
+        options: SaOptions::default(),
         raw_cpi: rng.chance(500),
         cycle_sequence: false,
         soft,

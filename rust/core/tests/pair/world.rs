@@ -5,10 +5,11 @@ use super::link::{Flying, Impairment, Link, LinkCounts};
 use super::rng::Rng;
 use super::tap::Tap;
 use sallet_core::buffer::PacketBuf;
-use sallet_core::engine::{Batch, Config, DefaultPolicy, Engine, Event, Output, Route, Stats};
+use sallet_core::engine::{Batch, Config, DefaultPolicy, Dropped, Engine, Event, Output, Route, Stats};
 use sallet_core::error::DropReason;
 use sallet_core::terms::{Direction, SaId, Template};
 use sallet_core::time::{Instant, WallClock};
+use sallet_core::wire::fragment::{self, Piece};
 use sallet_core::wire::ip::Summary;
 use sallet_core::wire::udp;
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +23,8 @@ struct Sent {
     to: usize,
     datagram: Vec<u8>,
     delivered: u32,
+    /// Which bytes of it came out of a tunnel in pieces, and how often each piece did.
+    pieces: BTreeMap<usize, (usize, u32)>,
 }
 
 /// Which SA chain position: flow, layer, sending side.
@@ -40,6 +43,12 @@ pub struct Counts {
     pub replays_dropped: u64,
     pub rekeys: u64,
     pub windows: u64,
+    /// Datagrams that their host sent in pieces.
+    pub in_pieces: u64,
+    /// Pieces on the wire.
+    pub cut: u64,
+    pub reassembled: u64,
+    pub too_big: u64,
     pub compressed: u64,
     pub bare: u64,
     pub link: LinkCounts,
@@ -57,6 +66,10 @@ impl Counts {
         self.replays_dropped += other.replays_dropped;
         self.rekeys += other.rekeys;
         self.windows += other.windows;
+        self.in_pieces += other.in_pieces;
+        self.cut += other.cut;
+        self.reassembled += other.reassembled;
+        self.too_big += other.too_big;
         self.compressed += other.compressed;
         self.bare += other.bare;
         self.link.carried += other.link.carried;
@@ -79,6 +92,9 @@ pub struct World {
     /// Old SAs and when to take them out.
     leaving: Vec<(u64, SaId)>,
     sent: HashMap<u64, Sent>,
+    /// Datagrams sent in pieces, by sending side and identification.
+    by_fragment_id: HashMap<(usize, u32), u64>,
+    last_fragment_id: u32,
     out: Output,
     counts: Counts,
 }
@@ -94,6 +110,7 @@ impl World {
                 prefer_old_sa: rng.chance(300),
                 acquire_block_secs: 0,
                 lease_block: 64,
+                path_mtu: [0, 600, 1300, 1400][rng.below(4)],
                 ..Config::default()
             };
             let engine_seed = rng.bytes(32).try_into().unwrap();
@@ -122,6 +139,8 @@ impl World {
             current: BTreeMap::new(),
             leaving: Vec::new(),
             sent: HashMap::new(),
+            by_fragment_id: HashMap::new(),
+            last_fragment_id: 0,
             out: Output::default(),
             counts: Counts::default(),
         }
@@ -166,25 +185,29 @@ impl World {
         let from = self.rng.below(2);
         let mut batch = Batch::default();
         for _ in 0..packets {
-            let packet = self.make_packet(from);
-            batch.push(PacketBuf::from_packet(&packet));
+            for packet in self.make_packet(from) {
+                batch.push(PacketBuf::from_packet(&packet));
+            }
         }
         self.counts.sent += packets;
         let mut out = std::mem::take(&mut self.out);
         self.engines[from].handle_outbound(&mut batch, self.now(), &mut out);
-        assert_eq!(
-            out.transmit.len() + out.dropped.len(),
-            usize::try_from(packets).unwrap()
-        );
-        assert!(out.deliver.is_empty() && batch.is_empty());
+        assert!(batch.is_empty());
         for dropped in &out.dropped {
-            // Only a missing SA holds a packet back; never anything silent.
+            // Only a missing SA holds a packet back, or the path, which is told; never anything silent.
+            if dropped.reason == DropReason::OutTooBig {
+                assert!(dropped.packet.len() > 1280 && dropped.packet.as_slice()[0] >> 4 == 6);
+                self.counts.too_big += 1;
+                continue;
+            }
             assert!(
                 matches!(dropped.reason, DropReason::OutNoSa | DropReason::OutExpired),
                 "{dropped:?}"
             );
             self.counts.held_back += 1;
         }
+        let too_big = |dropped: &&Dropped| dropped.reason == DropReason::OutTooBig;
+        assert_eq!(out.deliver.len(), out.dropped.iter().filter(too_big).count());
         for sent in &out.transmit {
             let wire = sent.packet.as_slice();
             self.counts.on_the_wire += 1;
@@ -209,10 +232,11 @@ impl World {
         self.out = out;
     }
 
-    fn make_packet(&mut self, from: usize) -> Vec<u8> {
+    /// One datagram, now and then in pieces and these in any order.
+    fn make_packet(&mut self, from: usize) -> Vec<Vec<u8>> {
         let flow = self.rng.below(self.flows.len());
         let to = 1 - from;
-        let bytes = if self.rng.chance(15) {
+        let bytes = if self.rng.chance(40) {
             8 + self.rng.below(1300)
         } else {
             8 + self.rng.below(56)
@@ -252,10 +276,30 @@ impl World {
                 to,
                 datagram,
                 delivered: 0,
+                pieces: BTreeMap::new(),
             },
         );
         assert!(known.is_none());
-        packet
+        self.in_pieces(packet, from, id)
+    }
+
+    fn in_pieces(&mut self, mut packet: Vec<u8>, from: usize, id: u64) -> Vec<Vec<u8>> {
+        if packet.len() < 200 || self.rng.chance(500) {
+            return vec![packet];
+        }
+        // An IPv4 identification has 16 bits: a run has fewer pieces than that.
+        self.last_fragment_id += 1;
+        let number = self.last_fragment_id;
+        fragment::ensure_identification(&mut packet, u16::try_from(number).unwrap());
+        self.by_fragment_id.insert((from, number), id);
+        self.counts.in_pieces += 1;
+        let mtu = 120 + self.rng.below(500);
+        let split = fragment::split(&packet, mtu, number).unwrap();
+        let mut pieces: Vec<_> = split.map(|piece| piece.as_slice().to_vec()).collect();
+        for index in (1..pieces.len()).rev() {
+            pieces.swap(index, self.rng.below(index + 1));
+        }
+        pieces
     }
 
     /// Somebody sends in clear what should come protected.
@@ -273,7 +317,9 @@ impl World {
         let mut batch = Batch::from(vec![PacketBuf::from_packet(&flying.bytes)]);
         let mut out = std::mem::take(&mut self.out);
         self.engines[side].handle_inbound(&mut batch, self.now(), &mut out);
-        assert_eq!(out.deliver.len() + out.dropped.len(), 1);
+        // Delivered, dropped, or kept until the other pieces are here.
+        let exits = out.deliver.len() + out.dropped.len();
+        assert!(exits == 1 || exits == 0 && out.spare.len() == 1);
         assert!(out.transmit.is_empty());
         for packet in &out.deliver {
             self.judge(packet.as_slice(), side);
@@ -291,6 +337,9 @@ impl World {
     /// A delivered packet must be one that was sent, to this side, unchanged, and for the first time.
     fn judge(&mut self, packet: &[u8], side: usize) {
         let summary = Summary::parse(packet).unwrap();
+        if summary.fragment.is_some() {
+            return self.judge_piece(packet, &summary, side);
+        }
         let datagram = summary.payload(packet);
         let id = datagram
             .get(UDP_HEADER_BYTES..)
@@ -322,6 +371,41 @@ impl World {
         sent.delivered += 1;
     }
 
+    /// A piece must be a piece of what was sent, for the first time; the last one makes the datagram whole.
+    fn judge_piece(&mut self, packet: &[u8], summary: &Summary, side: usize) {
+        let piece = Piece::new_checked(packet, summary).expect("delivered what no host makes");
+        let id = self.by_fragment_id.get(&(1 - side, piece.fragment.id));
+        let id = *id.expect("delivered a piece of nothing");
+        let sent = self.sent.get_mut(&id).expect("delivered what nobody sent");
+        let flow = &self.flows[sent.flow];
+        assert_eq!(
+            (sent.to, summary.source),
+            (side, flow.hosts[1 - side]),
+            "{}",
+            flow.name
+        );
+        let at = usize::from(piece.fragment.offset_bytes);
+        let end = at + piece.payload.len();
+        assert_eq!(
+            Some(piece.payload),
+            sent.datagram.get(at..end),
+            "{}: changed",
+            flow.name
+        );
+        let (_, times) = sent.pieces.entry(at).or_insert((end, 0));
+        assert!(
+            *times == 0 || !flow.is_protected(),
+            "{}: a piece delivered twice",
+            flow.name
+        );
+        *times += 1;
+        let covered: usize = sent.pieces.iter().map(|(at, (end, _))| end - at).sum();
+        if covered == sent.datagram.len() && sent.delivered == 0 {
+            sent.delivered = 1;
+            self.counts.delivered += 1;
+        }
+    }
+
     /// What a key manager does: answers events, rekeys now and then, takes old SAs out.
     fn manage_keys(&mut self) {
         for side in 0..2 {
@@ -347,6 +431,8 @@ impl World {
                             self.rekey(place);
                         }
                     }
+                    // A bit of a port turned on the way; nobody follows it.
+                    Event::NewMapping { sa, .. } => assert!(sa.params.encap.is_some()),
                     Event::PolicyExpire { .. } => unreachable!("no policy here has an end"),
                 }
             }
@@ -422,15 +508,25 @@ impl World {
             let Stats {
                 outbound_protected,
                 outbound_bypassed,
+                outbound_held,
                 inbound_delivered,
                 inbound_bypassed,
+                inbound_held,
                 ..
             } = stats;
-            let left = outbound_protected.packets + outbound_bypassed.packets + drops(Direction::Outbound);
+            let left = outbound_protected.packets
+                + outbound_bypassed.packets
+                + outbound_held.packets
+                + drops(Direction::Outbound);
             assert_eq!(stats.outbound_arrived.packets, left, "outbound exits");
-            let came = inbound_delivered.packets + inbound_bypassed.packets + drops(Direction::Inbound);
+            let came = inbound_delivered.packets
+                + inbound_bypassed.packets
+                + inbound_held.packets
+                + drops(Direction::Inbound);
             assert_eq!(stats.inbound_arrived.packets, came, "inbound exits");
             self.counts.replays_dropped += stats.dropped(DropReason::Replay);
+            self.counts.cut += stats.fragments_made.packets;
+            self.counts.reassembled += stats.reassembled;
             self.counts.compressed += stats.ipcomp.compressed.packets;
             self.counts.bare += stats.ipcomp.bare.packets;
         }

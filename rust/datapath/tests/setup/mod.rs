@@ -5,7 +5,7 @@
 
 use sallet_core::crypto::AlgorithmKey;
 use sallet_core::engine::{Config, Engine};
-use sallet_core::sa::{Limits, SaParams, UdpEncap};
+use sallet_core::sa::{Limits, SaOptions, SaParams, UdpEncap};
 use sallet_core::selector::{AddressRange, PortRange, Selector};
 use sallet_core::spd::policy::{Action, PolicyLimits, PolicyParams};
 use sallet_core::terms::{Direction, Level, Mode, Protocol, SaId, Spi, Template};
@@ -85,6 +85,7 @@ fn install(engine: &Engine, flow: Flow, direction: Direction, now: Instant) {
         replay_window: 64,
         esn: false,
         old: false,
+        options: SaOptions::default(),
         raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),

@@ -18,6 +18,8 @@ struct Victim {
     engine: Engine,
     ah: Ah,
     sequence: u64,
+    /// Pieces that the engine keeps until the others come.
+    held: u64,
     seen: std::collections::BTreeMap<&'static str, usize>,
 }
 
@@ -40,6 +42,7 @@ impl Victim {
             engine,
             ah: ah.unwrap(),
             sequence: 0,
+            held: 0,
             seen: std::collections::BTreeMap::new(),
         }
     }
@@ -69,12 +72,15 @@ impl Victim {
     /// Gives a packet to the engine: it ends in exactly one place, and never in a panic.
     fn take(&mut self, packet: &[u8]) -> &'static str {
         let out = inbound(&self.engine, packet, START);
-        assert_eq!(out.deliver.len() + out.dropped.len(), 1);
+        let held = self.engine.stats().inbound_held.packets;
+        let waits = usize::from(core::mem::replace(&mut self.held, held) != held);
+        assert_eq!(out.deliver.len() + out.dropped.len() + waits, 1);
         assert!(out.transmit.is_empty());
+        let otherwise = if waits == 1 { "waits" } else { "delivered" };
         let end = out
             .dropped
             .first()
-            .map_or("delivered", |dropped| dropped.reason.name());
+            .map_or(otherwise, |dropped| dropped.reason.name());
         *self.seen.entry(end).or_default() += 1;
         end
     }
@@ -227,6 +233,7 @@ fn signed_nonsense_inside() {
             "InNoSa",
             "InPolicyViolation",
             "InFragment",
+            "waits",
         ];
         assert!(
             victim.seen.keys().all(|end| known.contains(end)),

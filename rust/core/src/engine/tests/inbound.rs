@@ -101,9 +101,16 @@ fn a_forged_number_does_not_move_the_window() {
 //# a fragment that reaches AH or ESP is discarded
 #[test]
 fn a_fragment_is_not_opened() {
-    let (sender, receiver) = pair(Mode::Transport);
-    let wire = flagged(sealed(&sender, &datagram(A, B)), 0x20);
-    assert_eq!(refused_inbound(&receiver, &wire), DropReason::InFragment);
+    let (_, receiver) = pair(Mode::Transport);
+    let odd = any_ip::packet(ip(A), ip(B), protocol::ESP, &[7; 63]).unwrap();
+    let odd = flagged(odd, 0x20);
+    assert_eq!(refused_inbound(&receiver, &odd), DropReason::InFragment);
+    let even = flagged(crafted(A, B, protocol::UDP, &[0; 20], 1), 0x20);
+    assert_eq!((even.len() - 20) % 8, 0);
+    let out = inbound(&receiver, &even, START);
+    assert!(out.deliver.is_empty() && out.dropped.is_empty() && out.spare.len() == 1);
+    assert_eq!(receiver.stats().inbound_held.packets, 1);
+    assert_eq!(receiver.sad_dump(None)[0].packets, 0);
 }
 
 //= https://www.rfc-editor.org/rfc/rfc4303#section-2.6

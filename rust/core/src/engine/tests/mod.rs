@@ -5,11 +5,19 @@
 mod ah;
 mod ah_hostile;
 mod control;
+mod crossing;
 mod encap;
+mod fit;
+mod fragments;
+mod hints;
+mod hostile;
 mod inbound;
 mod ipcomp;
 mod ipcomp_hostile;
+mod nat;
+mod originate;
 mod outbound;
+mod resync;
 mod short_buffers;
 mod timers;
 mod verdict;
@@ -18,7 +26,7 @@ use super::{Batch, Config, Engine, Output, Stats};
 use crate::buffer::PacketBuf;
 use crate::crypto::AlgorithmKey;
 use crate::error::DropReason;
-use crate::sa::{Limits, SaParams};
+use crate::sa::{Limits, SaOptions, SaParams};
 use crate::selector::{AddressRange, PortRange, Selector};
 use crate::spd::policy::PolicyLimits;
 use crate::spd::{Action, PolicyParams};
@@ -64,6 +72,7 @@ fn sa(spi: u32, source: &str, destination: &str, mode: Mode) -> SaParams {
         replay_window: 64,
         esn: false,
         old: false,
+        options: SaOptions::default(),
         raw_cpi: false,
         cycle_sequence: false,
         soft: Limits::default(),

@@ -239,36 +239,6 @@ fn the_level_says_what_a_missing_sa_means() {
     ));
 }
 
-//= https://www.rfc-editor.org/rfc/rfc4301#section-4.1
-//# transport mode is not applied to a fragment
-//= https://www.rfc-editor.org/rfc/rfc4301#section-7
-//# a tunnel without ports carries first and later fragments alike
-#[test]
-fn a_fragment_goes_through_a_tunnel_only() {
-    let fragment = flagged(datagram(A, B), 0x20);
-    assert!(Summary::parse(&fragment).unwrap().fragment.is_some());
-
-    let (sender, receiver) = (engine(), engine());
-    let sas = [sa(0x1000, A, B, Mode::Transport)];
-    connect(&sender, &receiver, &sas, (A, B), &require(Mode::Transport, None));
-    assert_eq!(refused_outbound(&sender, &fragment), DropReason::OutFragment);
-    assert!(matches!(
-        sender.explain(Direction::Outbound, &fragment),
-        crate::engine::Verdict::Discard { policy: Some(_) }
-    ));
-
-    let (sender, receiver) = (engine(), engine());
-    let sas = [sa(0x1000, A6, B6, Mode::Tunnel)];
-    connect(
-        &sender,
-        &receiver,
-        &sas,
-        (A, B),
-        &require(Mode::Tunnel, Some((A6, B6))),
-    );
-    assert_eq!(delivered(&receiver, &sealed(&sender, &fragment)), fragment);
-}
-
 //= https://www.rfc-editor.org/rfc/rfc4301#section-8.2.1
 //# the sender is told the path MTU less what IPsec adds
 #[test]
@@ -321,27 +291,6 @@ fn what_is_too_big_is_answered_with_a_size_that_fits() {
         assert_eq!(refused_outbound(&engine, &sized(mtu + 1)), DropReason::OutTooBig);
         assert_eq!(engine.stats().too_big_answers.packets, 2);
     }
-}
-
-#[test]
-fn what_may_be_fragmented_is_dropped_without_an_answer() {
-    let engine = engine();
-    engine.configure(Setting::PathMtu(68)).unwrap();
-    engine.sad_add(sa(0x1000, A, B, Mode::Transport), START).unwrap();
-    let action = Action::Protect(require(Mode::Transport, None));
-    engine
-        .spd_add(policy(Direction::Outbound, A, B, action), START)
-        .unwrap();
-    let out = outbound(&engine, &datagram(A, B), START);
-    assert_eq!(
-        (out.dropped[0].reason, out.deliver.len()),
-        (DropReason::OutTooBig, 0)
-    );
-    let out = outbound(&engine, &flagged(datagram(A, B), 0x40), START);
-    assert_eq!(
-        (out.dropped[0].reason, out.deliver.len()),
-        (DropReason::OutTooBig, 1)
-    );
 }
 
 //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2

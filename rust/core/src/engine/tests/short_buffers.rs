@@ -9,10 +9,17 @@ use crate::engine::{Batch, Engine, Output};
 use crate::error::DropReason;
 use crate::sa::SaParams;
 use crate::terms::{Mode, Protocol};
-use crate::wire::udp;
+use crate::wire::{fragment, udp};
 
 /// More than one SA adds at either end.
 const PLENTY: usize = 120;
+
+/// A datagram that already has what AH would give it.
+fn datagram(source: &str, destination: &str) -> Vec<u8> {
+    let mut packet = udp::packet(ip(source), ip(destination), 9, 9, &[7; 1000]).unwrap();
+    fragment::ensure_identification(&mut packet, 9);
+    packet
+}
 
 /// A buffer of which `front` bytes before `packet` and `back` bytes behind it are all that is left.
 fn with_room(packet: &[u8], front: usize, back: usize) -> PacketBuf {
@@ -75,7 +82,7 @@ fn a_packet_leaves_whole_or_not_at_all() {
             let mut templates = require(mode, (mode == Mode::Tunnel).then_some((source, destination)));
             templates[0].protocol = params.id.protocol;
             connect(&sender, &receiver, &[params], (source, destination), &templates);
-            let clear = udp::packet(ip(source), ip(destination), 9, 9, &[7; 1000]).unwrap();
+            let clear = datagram(source, destination);
             let front: Vec<_> = (0..PLENTY).map(|front| (front, PLENTY)).collect();
             let back: Vec<_> = (0..PLENTY).map(|back| (PLENTY, back)).collect();
             for rooms in [&front, &back] {
@@ -100,7 +107,7 @@ fn a_packet_is_opened_without_any_room() {
             let mut templates = require(mode, (mode == Mode::Tunnel).then_some((source, destination)));
             templates[0].protocol = params.id.protocol;
             connect(&sender, &receiver, &[params], (source, destination), &templates);
-            let clear = udp::packet(ip(source), ip(destination), 9, 9, &[7; 1000]).unwrap();
+            let clear = datagram(source, destination);
             let wire = sealed(&sender, &clear);
             let (mut out, mut batch) = (Output::default(), Batch::from(vec![with_room(&wire, 0, 0)]));
             receiver.handle_inbound(&mut batch, START, &mut out);

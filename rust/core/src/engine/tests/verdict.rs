@@ -29,7 +29,7 @@ fn agrees(engine: &Engine, direction: Direction, packet: &[u8]) -> Verdict {
             .map(|sent| sent.route);
         match &verdict {
             Verdict::Bypass { .. } => assert_eq!(route, Some(Route::Bypass)),
-            Verdict::Discard { .. } | Verdict::Malformed => assert_eq!(route, None),
+            Verdict::Discard { .. } | Verdict::Waits | Verdict::Malformed => assert_eq!(route, None),
             Verdict::Protect { templates, .. } => {
                 let complete = templates.iter().all(|choice| choice.sa.is_some());
                 let spi = templates.last().and_then(|choice| choice.sa).map(|id| id.spi);
