@@ -135,6 +135,8 @@ class SadbSaFlags(IntFlag):
     PFS = 0x1
     X_OLD = 0x1
     """KAME's word for the same bit: the format of RFC 1826 or RFC 1827."""
+    X_NATT_KEEPALIVE = 0x4
+    """Darwin's number: this end is behind a NAT whose mapping must be kept alive."""
     X_IV4B = 0x10
     X_DERIV = 0x20
     X_CYCSEQ = 0x40

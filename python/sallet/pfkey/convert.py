@@ -7,6 +7,7 @@ RFC 4301 §4.4 for the words, KAME's ipsec_set_policy(3) for the requests.
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeVar
 
 from sallet import _core
@@ -55,8 +56,12 @@ _UNSERVED: Final = frozenset(
 )
 """Extensions whose meaning sallet cannot keep; accepting them in silence would be a lie."""
 
-_FLAGS_UNDERSTOOD: Final = SadbSaFlags.X_ESN | SadbSaFlags.X_CYCSEQ | SadbSaFlags.X_RAWCPI
+_FLAGS_UNDERSTOOD: Final = (
+    SadbSaFlags.X_ESN | SadbSaFlags.X_CYCSEQ | SadbSaFlags.X_RAWCPI | SadbSaFlags.X_NATT_KEEPALIVE
+)
 """Flags that become words of their own; the others are kept as they are."""
+
+_Ends = tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address]
 
 T = TypeVar("T", bound=Extension)
 
@@ -94,8 +99,9 @@ def refuse_unserved(message: Message) -> None:
     Raises:
         Refusal: unsupported.
     """
-    for kind in message.extensions:
-        if kind in _UNSERVED:
+    for kind, extension in message.extensions.items():
+        # Where this is an address, it is the responder's before a NAT.
+        if kind in _UNSERVED and not (kind is _E.X_OAR_OR_SEC_CTX and isinstance(extension, Address)):
             raise Refusal("unsupported")
     proxy = maybe(message, _E.ADDRESS_PROXY, Address)
     if proxy is not None and proxy.prefixlen:
@@ -189,9 +195,11 @@ def sa_params(message: Message, dialect: Dialect, *, with_keys: bool = True) -> 
         esn=bool(flags & SadbSaFlags.X_ESN),
         old=bool(flags & SadbSaFlags.X_OLD),
         cycle_sequence=bool(flags & SadbSaFlags.X_CYCSEQ),
+        keepalive=bool(flags & SadbSaFlags.X_NATT_KEEPALIVE),
         soft=_limits(message, _E.LIFETIME_SOFT),
         hard=_limits(message, _E.LIFETIME_HARD),
         encap=_encap(message),
+        original=_original(message, source, destination),
         flags=flags & ~_FLAGS_UNDERSTOOD,
         owner=message.pid,
         raw_cpi=dialect.cpi_is_raw or bool(flags & SadbSaFlags.X_RAWCPI),
@@ -257,6 +265,18 @@ def _encap(message: Message) -> tuple[int, int] | None:
     if kind.type != NatTraversalType.RFC3948 or not source.port or not destination.port:
         raise Refusal("out-of-range")
     return source.port, destination.port
+
+
+def _original(message: Message, source: Address, destination: Address) -> _Ends | None:
+    """Return the addresses that the peer's checksums cover; one that no NAT changed is the association's."""
+    first = maybe(message, _E.X_NAT_T_OAI, Address)
+    second = maybe(message, _E.X_OAR_OR_SEC_CTX, Address)
+    if first is None and second is None:
+        return None
+    found = (first or source).address, (second or destination).address
+    if any(address.version != source.address.version for address in found):
+        raise Refusal("invalid-selector")
+    return found
 
 
 def direction(message: Message, dialect: Dialect) -> str:

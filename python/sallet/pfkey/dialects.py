@@ -72,6 +72,7 @@ def _linux_shapes(
         **dict.fromkeys((Msg.GETSPI, Msg.UPDATE, Msg.ADD, Msg.DELETE), told),
         **dict.fromkeys((Msg.GET, Msg.DUMP), asked),
         Msg.EXPIRE: (*front, *back),
+        Msg.X_NAT_T_NEW_MAPPING: (Ext.SA, *ADDRESSES, Ext.X_NAT_T_SPORT, Ext.X_NAT_T_DPORT),
         **dict.fromkeys((Msg.X_SPDADD, Msg.X_SPDUPDATE, Msg.X_SPDDELETE, Msg.X_SPDDELETE2), policy),
         **dict.fromkeys((Msg.X_SPDGET, Msg.X_SPDDUMP), policy),
     }
@@ -169,7 +170,9 @@ SALLET: Final = replace(
     extension_numbers={**LINUX.extension_numbers, Ext.X_SA_REPLAY: 64},
     unknown_extension_ignored=False,
     replay_max=255,
-    flags_kept=LINUX.flags_kept | Flag.X_OLD | Flag.X_CYCSEQ | Flag.X_ESN | Flag.X_RAWCPI,
+    flags_kept=(
+        LINUX.flags_kept | Flag.X_OLD | Flag.X_CYCSEQ | Flag.X_ESN | Flag.X_RAWCPI | Flag.X_NATT_KEEPALIVE
+    ),
     cpi_is_raw=False,
     unknown_level=None,
     default_level="default",

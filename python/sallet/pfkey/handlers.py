@@ -62,6 +62,9 @@ class Reply(Message):
     subject: _core.SaView | _core.PolicyView | None = field(default=None, repr=False)
 
 
+Event: TypeAlias = "_core.AcquireEvent | _core.ExpireEvent | _core.NewMappingEvent | _core.PolicyExpireEvent"
+"""What the engine tells key managers."""
+
 Handler: TypeAlias = "Callable[[Handlers, Message, Peer], Iterable[Reply]]"
 
 
@@ -144,9 +147,7 @@ class Handlers:
 
     # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.8
     # # EXPIRE says soft once and hard once, with the current counters
-    def event(
-        self, event: _core.AcquireEvent | _core.ExpireEvent | _core.PolicyExpireEvent
-    ) -> Message | None:
+    def event(self, event: Event) -> Message | None:
         """Say an event in this dialect; None where the dialect has no message for it."""
         if isinstance(event, _core.AcquireEvent):
             view = self.engine.spd_lookup(event.policy)
@@ -157,6 +158,11 @@ class Handlers:
             extensions = render.association(event.sa, _T.EXPIRE, self.dialect, hard=event.hard)
             satype = self.dialect.satype_numbers[event.sa.protocol]
             return Message(_T.EXPIRE, satype, extensions=extensions)
+        if isinstance(event, _core.NewMappingEvent):
+            if _T.X_NAT_T_NEW_MAPPING not in self.dialect.shapes:
+                return None
+            satype = self.dialect.satype_numbers[event.sa.protocol]
+            return Message(_T.X_NAT_T_NEW_MAPPING, satype, extensions=render.new_mapping(event, self.dialect))
         if _T.X_SPDEXPIRE not in self.dialect.shapes:
             return None
         return Message(_T.X_SPDEXPIRE, extensions=render.policy(event.policy, _T.X_SPDEXPIRE, self.dialect))

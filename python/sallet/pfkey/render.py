@@ -105,6 +105,8 @@ def _sa(view: _core.SaView, dialect: Dialect, state: str) -> Sa:
         flags |= SadbSaFlags.X_OLD & dialect.flags_kept
     if view.raw_cpi and view.protocol == "ipcomp":
         flags |= SadbSaFlags.X_RAWCPI & dialect.flags_kept
+    if view.keepalive:
+        flags |= SadbSaFlags.X_NATT_KEEPALIVE & dialect.flags_kept
     encryption, authentication = view.encryption, view.authentication
     if encryption:
         flags |= dialect.encrypt_flag(encryption[0])
@@ -195,6 +197,27 @@ def association(
         if extension is not None:
             extensions[name] = extension
     return extensions
+
+
+def new_mapping(event: _core.NewMappingEvent, dialect: Dialect) -> dict[SadbExtType, Extension]:
+    """Tell where an association's peer was and where it is now (RFC 3948 §5), as Linux lays it out.
+
+    The source is the peer as the association knows it, the destination the peer as its packets show it.
+    """
+    view = event.sa
+    tellers: dict[SadbExtType, Extension | None] = {
+        _E.SA: Sa(view.spi, 0, 0, 0, 0, 0),
+        _E.ADDRESS_SRC: _host(view.source),
+        _E.ADDRESS_DST: _host(event.address),
+        _E.X_NAT_T_SPORT: _nat_port(view, 0),
+        _E.X_NAT_T_DPORT: NatPort(event.port),
+    }
+    found: dict[SadbExtType, Extension] = {}
+    for name in dialect.shapes[SadbMsgType.X_NAT_T_NEW_MAPPING]:
+        extension = tellers[name]
+        if extension is not None:
+            found[name] = extension
+    return found
 
 
 def _covered(

@@ -23,7 +23,7 @@ from sallet.pfkey import codec
 from sallet.pfkey.changes import Changes, HookFailed
 from sallet.pfkey.connection import Connection
 from sallet.pfkey.dialects import DIALECTS, Dialect
-from sallet.pfkey.handlers import SPD_CHANGES, Delivery, Handlers, Reply
+from sallet.pfkey.handlers import SPD_CHANGES, Delivery, Event, Handlers, Reply
 from sallet.pfkey.messages import Message
 
 logger = logging.getLogger(__name__)
@@ -264,7 +264,7 @@ class PfkeyServer:
 
     # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6
     # # ACQUIRE goes to registered sockets only, and an error from there frees what waits
-    def engine_event(self, event: _core.AcquireEvent | _core.ExpireEvent | _core.PolicyExpireEvent) -> None:
+    def engine_event(self, event: Event) -> None:
         """Tell the registered sockets of an event, and let the host follow what it changed."""
         if isinstance(event, _core.ExpireEvent) and event.hard:
             self._changes.sa_expired(event.sa)

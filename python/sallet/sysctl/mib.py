@@ -61,6 +61,19 @@ VARIABLES: dict[str, Variable] = {
     "net.inet.ipsec.dfbit": Variable(
         "df", "DF of the outer IPv4 header: 0 clear, 1 set, 2 copy", {0: "clear", 1: "set", 2: "copy"}
     ),
+    "net.inet.ipsec.ecn": Variable(
+        "ecn",
+        "congestion marks at tunnel headers: 2 RFC 6040, 1 allowed, 0 forbidden, -1 not looked at",
+        {2: "rfc6040", 1: "allowed", 0: "forbidden", -1: "ignored"},
+    ),
+    "net.inet.ipsec.natt_cksum_policy": Variable(
+        "nat_checksum",
+        "checksums in transport mode behind a NAT: 0 by original addresses, 1 recompute",
+        {0: "adjust", 1: "recompute"},
+    ),
+    "net.key.natt_keepalive_interval": Variable(
+        "keepalive_secs", "idle seconds after which a NAT's mapping is kept alive; 0 never"
+    ),
     "net.key.larval_lifetime": Variable("larval_secs", "seconds an SPI waits for its SA", low=1),
     "net.key.blockacq_lifetime": Variable("acquire_block_secs", "seconds until an ACQUIRE is repeated"),
     "net.key.prefered_oldsa": Variable(
