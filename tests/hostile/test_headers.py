@@ -24,6 +24,7 @@ from hostile.sender import (
     NO_NEXT_HEADER,
     PEER_NET,
     ROUTING,
+    TCP,
     UDP,
     VICTIM,
     VICTIM_NET,
@@ -237,8 +238,18 @@ def test_a_fragment_inside_a_tunnel_is_an_ordinary_packet() -> None:
     sa = Sa(family=6, mode="tunnel")
     victim = Victim(sa)
     header = struct.pack(">BBHI", 0, 0, 8, 7)
-    packet = ipv6(PEER_NET[6], VICTIM_NET[6], UDP, bytes(32), extensions=[(FRAGMENT, header)])
+    packet = ipv6(PEER_NET[6], VICTIM_NET[6], TCP, bytes(32), extensions=[(FRAGMENT, header)])
     assert victim.accepts(sealed(sa, packet, IN_IP[6], 1)) == packet
+    # Behind UDP may stand ESP: that is looked at whole.
+    first = ipv6(
+        PEER_NET[6], VICTIM_NET[6], UDP, bytes(32), extensions=[(FRAGMENT, struct.pack(">BBHI", 0, 0, 1, 8))]
+    )
+    last = ipv6(
+        PEER_NET[6], VICTIM_NET[6], UDP, bytes(7), extensions=[(FRAGMENT, struct.pack(">BBHI", 0, 0, 32, 8))]
+    )
+    victim.refuses(sealed(sa, first, IN_IP[6], 2), "held")
+    whole = ipv6(PEER_NET[6], VICTIM_NET[6], UDP, bytes(39))
+    assert victim.accepts(sealed(sa, last, IN_IP[6], 3)) == whole
 
 
 @pytest.mark.bug_row(53)

@@ -45,23 +45,26 @@ class Victim:
         opened = moved.pop("inbound_opened", 0)
         assert opened <= DEEPEST, "more SAs than may be nested"
         assert moved.pop("ipcomp_inflated", 0) <= 1, "inflated twice"
-        exit = outcome.reason or ("inbound_delivered" if opened else "inbound_bypassed")
+        passed = "inbound_delivered" if opened else "inbound_bypassed"
+        exit = outcome.reason or ("inbound_held" if outcome.held else passed)
         assert moved == {"inbound_arrived": 1, exit: 1}, moved
         assert outcome.transmitted == [], "a packet was answered"
-        assert len(outcome.delivered) == (0 if outcome.reason else 1)
+        assert len(outcome.delivered) == (0 if outcome.reason or outcome.held else 1)
         return outcome
 
     def refuses(self, packet: bytes, *reasons: str) -> str:
-        """The packet goes nowhere, for one of these reasons (if any is named)."""
+        """The packet goes nowhere, for one of these reasons (if any is named); one that waits is "held"."""
         outcome = self.judge(packet)
-        assert outcome.reason, f"let through: {outcome.packet!r}"
-        assert not reasons or outcome.reason in reasons, f"{outcome.reason}, expected one of {reasons}"
-        return outcome.reason
+        reason = outcome.reason or ("held" if outcome.held else "")
+        assert reason, f"let through: {outcome.packet!r}"
+        assert not reasons or reason in reasons, f"{reason}, expected one of {reasons}"
+        return reason
 
     def accepts(self, packet: bytes) -> bytes:
         """The packet is delivered, alone."""
         outcome = self.judge(packet)
         assert outcome.reason is None, outcome.reason
+        assert not outcome.held
         return outcome.delivered[0]
 
     def survives(self, sequence: int) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ETHERNET_BYTES = 14
 _IPV4, _IPV6, _ARP = 0x0800, 0x86DD, 0x0806
 _ALL = 0x0003  # ETH_P_ALL
-_ESP, _HOP_BY_HOP, _ICMPV6 = 50, 0, 58
+_ESP, _HOP_BY_HOP, _FRAGMENT, _ICMPV6 = 50, 0, 44, 58
 _ATTACH_FILTER, _RECEIVE_BUFFER_FORCE = 26, 33
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _BUFFER_BYTES = 32 << 20
@@ -63,7 +63,12 @@ class Heard:
     def in_clear(self, besides: list[bytes] | None = None) -> list[str]:
         """Describe the frames that are not of the flow, not a link's own talk, and not known otherwise."""
         known = besides or []
-        return [describe(frame) for frame in self.others if chatter(frame) is None and frame not in known]
+        strange = (frame for frame in self.others if chatter(frame) is None and not is_piece(frame))
+        return [describe(frame) for frame in strange if frame not in known]
+
+    def pieces(self) -> list[bytes]:
+        """Give the pieces of ESP that show no SPI, or show it where the filter does not look."""
+        return [frame for frame in self.others if is_piece(frame)]
 
     def spis(self) -> set[int]:
         """Give the SPIs that were seen."""
@@ -109,6 +114,15 @@ def chatter(frame: bytes) -> str | None:
     if following == _HOP_BY_HOP and len(frame) > at + 8 and frame[at] == _ICMPV6:
         return MULTICAST_LISTENER.get(frame[at + 8 * (frame[at + 1] + 1)])
     return None
+
+
+def is_piece(frame: bytes) -> bool:
+    """Say whether the frame is a piece of ESP: a later one, or any of IPv6."""
+    (kind,) = struct.unpack_from("!H", frame, 12)
+    if kind == _IPV4:
+        (offset,) = struct.unpack_from("!H", frame, ETHERNET_BYTES + 6)
+        return frame[ETHERNET_BYTES + 9] == _ESP and offset & 0x1FFF != 0
+    return kind == _IPV6 and frame[ETHERNET_BYTES + 6] == _FRAGMENT and frame[ETHERNET_BYTES + 40] == _ESP
 
 
 def describe(frame: bytes) -> str:

@@ -57,13 +57,17 @@ def test_a_killed_daemon_lets_nothing_out(hosts: Scene, daemon: Daemons, tmp_pat
     a_killed_daemon(hosts, CBC_FLOWS, daemon, tmp_path)
 
 
-def test_a_fragment_is_refused_in_transport_mode(hosts: Scene, daemon: Daemons, tmp_path: Path) -> None:
-    # RFC 4301 §4.1: transport mode is for whole packets; outer fragments are not made yet.
+def test_what_the_kernel_cuts_is_sealed_whole(hosts: Scene, daemon: Daemons, tmp_path: Path) -> None:
+    # RFC 4301 §4.1: transport mode is for whole packets; what is too long once sealed is cut again.
     with hosts.listening(CBC_FLOWS) as captured:
         left, right = hosts.start(daemon, tmp_path, CBC_FLOWS)
         for near, far in hosts.ends(CBC_FLOWS):
-            near.ping(far, 56)
-            assert near.hears_nothing_of(far, size=3000)
-        assert drops(left)["engine"]["OutFragment"] > 0
+            for size in (56, 1400, 3000, 60_000):
+                near.ping(far, size)
+            near.exchange_datagrams(far, count=10, size=8000)
+        assert drops(left)["engine"]["OutFragment"] == 0
         assert [each.stop() for each in (left, right)] == [0, 0]
     assert captured[0].in_clear() == []
+    pieces = captured[0].pieces()
+    assert len(pieces) > 2 * 60_000 // 1500
+    assert not [piece for piece in pieces if SECRET[:16] in piece]

@@ -183,11 +183,9 @@ class Draw:
         ends = ends or self.ends(self.family(), gates=10)
         family = ends[0].version
         layer = self.one(layers or LAYERS[family])
-        shape = Shape(
-            self.one(["", "", "", "options", "late"]),
-            self.one(["", "", "", "", "", "first", "later"]),
-            self.maybe(5),
-        )
+        # No fragments: what waits for the others of its datagram is not the model's matter, but
+        # `rust/core/tests/pair`'s and `engine::tests::fragments`'.
+        shape = Shape(self.one(["", "", "", "options", "late"]), cut=self.maybe(5))
         return build(ends, layer, self.values(layer), shape)
 
     def departure(self, model: Model) -> Wire:
@@ -264,7 +262,7 @@ class Draw:
         if change == 4 and chain:
             return [*chain, chain[-1]]
         if change == 5 and chain:
-            return [*chain[:-1], chain[-1]._replace(damage=self.one(["corrupt", "fragment"]))]
+            return [*chain[:-1], chain[-1]._replace(damage="corrupt")]
         if change == 6 and chain and chain[-1].mode == "tunnel":
             return [
                 *chain[:-1],

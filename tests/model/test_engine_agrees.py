@@ -23,7 +23,7 @@ from model.reference_model import Config, Sa
 STATES, PACKETS = 1000, 40
 LIVES, STEPS = 300, 60
 
-REASONS = """OutNoPolicy OutPolicyDiscard OutNoSa OutFragment InNoSa InFragment Replay AuthFailed BadPadding
+REASONS = """OutNoPolicy OutPolicyDiscard OutNoSa InNoSa Replay AuthFailed BadPadding
     InExpired Dummy InPolicyDiscard InNoPolicy InPolicyViolation""".split()
 COMMON = [f"drop {reason}" for reason in REASONS] + ["bypass", "deliver", "protect by 1", "protect by 2"]
 

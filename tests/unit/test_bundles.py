@@ -48,6 +48,11 @@ def question(hosts: tuple[str, str]) -> bytes:
     return udp_packet(*hosts, 1000, 53, b"a question that is asked again and again; " * 10)
 
 
+def unnumbered(packet: bytes) -> bytes:
+    """Takes off the identification that AH gives an IPv4 packet which has none, and the checksum with it."""
+    return packet if packet[0] >> 4 == 6 else packet[:4] + bytes(2) + packet[6:10] + bytes(2) + packet[12:]
+
+
 def next_header(packet: bytes) -> int:
     return packet[9] if packet[0] >> 4 == 4 else packet[6]
 
@@ -70,13 +75,13 @@ def test_ah_over_esp_over_ipcomp_in_one_policy(version: int, mode: str) -> None:
     assert next_header(sent.packet) == PROTOCOLS["ah"]
     assert len(sent.packet) < len(clear)
     assert b"question" not in sent.packet
-    assert receiver.inbound(sent.packet).delivered == [clear]
+    assert [unnumbered(each) for each in receiver.inbound(sent.packet).delivered] == [unnumbered(clear)]
     assert receiver.inbound(sent.packet).reason == "Replay"
     assert [sa.packets for sa in receiver.sad_dump()] == [1, 1, 1]
     small = udp_packet(*hosts, 1000, 53, b"too small for compression")
     kept = sender.outbound(small).packet
     assert kept is not None
-    assert receiver.inbound(kept).delivered == [small]
+    assert [unnumbered(each) for each in receiver.inbound(kept).delivered] == [unnumbered(small)]
 
 
 # = https://www.rfc-editor.org/rfc/rfc4301#section-5.2
