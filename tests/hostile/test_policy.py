@@ -174,6 +174,32 @@ def test_the_protocol_of_a_fragment(family: int, offset: int) -> None:
     assert victim.accepts(piece) == piece
 
 
+# = https://www.rfc-editor.org/rfc/rfc4301#section-6.1.1
+# # the administrator can refuse unauthenticated ICMP errors by type and code
+@pytest.mark.parametrize("family", [4, 6])
+def test_icmp_errors_are_refused_by_type_and_code(family: int) -> None:
+    """Entries for a type and a code let those through and no neighbour; a switch stops what is believed."""
+    protocol, kind, code = (1, 3, 4) if family == 4 else (58, 1, 4)
+    ends = PEER[family], VICTIM[family]
+    exact = sallet.Selector(*ends, protocol, (kind, kind), (code, code))
+    rest = sallet.Selector(*ends, protocol)
+    victim = Victim(
+        configuration={"icmp_hints": False},
+        policies=[
+            sallet.PolicyParams("in", exact, "bypass"),
+            sallet.PolicyParams("in", rest, "discard", priority=0x90000000),
+        ],
+    )
+    quoted = ip(VICTIM[family], PEER[family], 50, bytes(64))
+    for other_kind in range(16):
+        for other_code in range(16):
+            packet = ip(*ends, protocol, bytes([other_kind, other_code, 0, 0]) + bytes(4) + quoted)
+            if (other_kind, other_code) == (kind, code):
+                assert victim.accepts(packet) == packet
+            else:
+                victim.refuses(packet, "InPolicyDiscard")
+
+
 # = https://www.rfc-editor.org/rfc/rfc4301#section-5.2
 # # the packet is matched to the policy that would have sent it: SAs applied and SAs required must agree
 @pytest.mark.bug_row(64)

@@ -67,6 +67,10 @@ class Victim:
         assert not outcome.held
         return outcome.delivered[0]
 
+    def holds(self, packet: bytes) -> None:
+        """The packet is a fragment that waits for others; nothing comes out."""
+        self.refuses(packet, "held")
+
     def survives(self, sequence: int) -> None:
         """Every SA still opens a packet that keeps the rules."""
         for sa in self.sas:

@@ -141,6 +141,8 @@ impl Pass<'_> {
 
     //= https://www.rfc-editor.org/rfc/rfc4303#section-3.3.4
     //# in tunnel mode a packet is fragmented before ESP or after it, in transport mode only after it
+    //= https://www.rfc-editor.org/rfc/rfc4302#section-3.3.4
+    //# AH is applied to whole packets and fragmented afterwards
     fn cut(&mut self, packet: &PacketBuf, route: Route, Pieces { mtu, id }: Pieces) -> bool {
         let identification = id.unwrap_or_else(|| self.worker.next_fragment_id());
         let Ok(pieces) = fragment::split(packet.as_slice(), mtu, identification) else {

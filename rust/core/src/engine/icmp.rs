@@ -76,6 +76,8 @@ const fn floor(ipv4: bool) -> u32 {
 /// Whether an ICMP error changed what an SA knows; `None` if it is not about IPsec at all.
 //= https://www.rfc-editor.org/rfc/rfc4301#section-8.2.1
 //# the SPI in the quoted packet says whose path MTU it is
+//= https://www.rfc-editor.org/rfc/rfc4301#section-6.1.1
+//# the administrator can refuse unauthenticated ICMP errors by type and code
 fn believe(sad: &Sad, config: &Config, packet: &[u8], now: Instant) -> Option<bool> {
     let error = IcmpError::parse(packet)?;
     let (protocol, spi) = quoted_spi(&error)?;

@@ -260,6 +260,8 @@ impl Pass<'_> {
 
     //= https://www.rfc-editor.org/rfc/rfc2401#section-4.3
     //# SAs are bundled: AH around ESP, and tunnels within tunnels
+    //= https://www.rfc-editor.org/rfc/rfc3173#section-2
+    //# compression comes before AH, ESP and fragmentation, decompression after them
     pub(super) fn seal_chain(&mut self, packet: &mut PacketBuf, first: Summary) -> Result<Route, DropReason> {
         let chain = core::mem::take(&mut self.worker.chain);
         let mut route = Err(DropReason::OutNoSa);

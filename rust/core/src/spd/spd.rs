@@ -129,6 +129,8 @@ impl Spd {
     /// # Errors
     /// `Exists` if the list has this selector already, whatever its priority; what
     /// `PolicyParams::validate` finds; `Full` when the ids are used up.
+    //= https://www.rfc-editor.org/rfc/rfc3948#section-5.1
+    //# two clients with one inner address do not silently replace each other
     pub fn insert(&mut self, params: PolicyParams, now: Instant, wall: WallClock) -> Result<PolicyId, Error> {
         params.validate()?;
         if self

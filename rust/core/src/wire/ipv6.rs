@@ -100,6 +100,8 @@ impl<'a> Packet<'a> {
     }
 
     /// Walks the extension headers to the next layer; `None` if the chain is cut, too long or out of order.
+    //= https://www.rfc-editor.org/rfc/rfc7112#section-5
+    //# a first fragment of IPv6 without the whole header chain may be discarded
     #[must_use]
     pub fn layers(&self) -> Option<Layers> {
         let mut walk = self.extension_headers();

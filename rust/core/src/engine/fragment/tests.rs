@@ -276,6 +276,7 @@ fn from(number: u32, id: u16, offset: u16, more: bool, payload: &[u8]) -> Vec<u8
     packet
 }
 
+// bug-row: 65
 #[test]
 fn one_source_cannot_push_the_others_out() {
     let mut all = Reassembler::default();

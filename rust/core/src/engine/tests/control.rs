@@ -147,6 +147,8 @@ fn deleteall_takes_a_pair_and_flush_a_protocol() {
 
 //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
 //# a changed SPD governs the packets that come afterwards
+//= https://www.rfc-editor.org/rfc/rfc3948#section-5.1
+//# two clients with one inner address do not silently replace each other
 #[test]
 fn policies_come_change_and_go() {
     let engine = engine();

@@ -60,6 +60,7 @@ fn shows(wire: &[u8]) -> bool {
 }
 
 /// CVE-2013-4350, row 18: SCTP over IPv6 went out in clear. Every next protocol is sealed, and comes out bit-equal.
+// bug-row: 18
 #[test]
 fn row_18_no_protocol_goes_out_in_clear() {
     for (mode, ends, hosts) in ways() {
@@ -192,6 +193,7 @@ fn multicast_is_delivered_bit_equal() {
 }
 
 /// CVE-2020-1749 and CVE-2020-25645, row 24: what is already a tunnel (VXLAN, GENEVE, IPIP, GRE) is sealed too.
+// bug-row: 24
 #[test]
 fn row_24_tunnels_in_tunnels_do_not_leak() {
     for (mode, ends, hosts) in ways() {

@@ -261,6 +261,7 @@ fn cut_out(wire: &[u8], header: usize, from: usize, to: usize, payload: usize, i
 
 //= https://www.rfc-editor.org/rfc/rfc5722#section-3
 //# overlapping fragments of IPv6: the whole packet is discarded
+// bug-row: 6
 #[test]
 fn overlapping_fragments_of_esp_reach_no_sa() {
     for (source, destination) in [(A, B), (A6, B6)] {

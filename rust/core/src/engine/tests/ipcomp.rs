@@ -369,6 +369,8 @@ fn what_no_sa_can_be() {
 }
 
 /// `ipcomp … esp … ah …`: compression is innermost, and every packet is protected whether it shrinks or not.
+//= https://www.rfc-editor.org/rfc/rfc3173#section-2
+//# compression comes before AH, ESP and fragmentation, decompression after them
 #[test]
 fn bundles() {
     for ends in [(A, B), (A6, B6)] {

@@ -274,6 +274,7 @@ fn idle_mappings_are_kept_alive() {
 }
 
 /// CVE-2026-31406, row 36: nothing is sent for an SA that left, whatever was due.
+// bug-row: 36
 #[test]
 fn row_36_no_keepalive_after_shutdown() {
     let gone = |remove: &dyn Fn(&Engine)| {

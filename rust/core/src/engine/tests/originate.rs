@@ -179,6 +179,7 @@ fn padding_is_for_esp_in_tunnels() {
 }
 
 /// CVE-2022-27666, row 29: lengths up to 65,535 with every padding and ICV, and the most padding asked for.
+// bug-row: 29
 #[test]
 fn row_29_the_longest_packets_fit_their_buffers_or_are_refused() {
     let keys = |cipher: (&str, usize), mac: Option<(&str, usize)>| {
