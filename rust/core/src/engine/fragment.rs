@@ -37,7 +37,7 @@ const CE: u8 = 0b11;
 pub(super) enum Origin {
     /// From the protected side, on the way out.
     Outbound,
-    /// From the wire through these SAs, none for cleartext: what came in clear must not complete what did not.
+    /// From the wire through these AH and ESP SAs, none for cleartext: what came in clear must not complete what did not.
     Inbound(Vec<Hop>),
 }
 

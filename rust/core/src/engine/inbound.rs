@@ -115,7 +115,7 @@ impl Pass<'_> {
             packet.truncate(summary.total_bytes);
             self.check_inner(&summary)?;
             if summary.fragment.is_some() && self.must_be_whole(&summary, packet.as_slice()) {
-                let origin = Origin::Inbound(self.worker.path.hops().to_vec());
+                let origin = Origin::Inbound(self.worker.path.protection());
                 let Some(whole) = self.gather(packet, &summary, origin)? else {
                     return Ok(Passage::Waits);
                 };

@@ -38,9 +38,17 @@ impl SaPath {
         self.hops.push(hop);
     }
 
-    /// The SAs, outermost first.
-    pub(super) fn hops(&self) -> &[Hop] {
-        &self.hops
+    /// The SAs that protect, outermost first. What came through IPComp and what was not worth compressing are
+    /// pieces of one datagram: IPComp says nothing of who sent it.
+    pub(super) fn protection(&self) -> Vec<Hop> {
+        let protects = self.hops.iter().filter(|hop| hop.protocol != Protocol::IpComp);
+        // Behind an SA of either mode, a bare piece looks as if the tunnel was that SA's.
+        protects
+            .map(|hop| Hop {
+                maybe_bare: false,
+                ..hop.in_transport()
+            })
+            .collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {

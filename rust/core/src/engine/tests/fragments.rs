@@ -339,3 +339,21 @@ fn a_forwarded_datagram_leaves_in_pieces_of_the_length_it_came_in() {
     assert_eq!((stats.reassembled, stats.inbound_bypassed.packets), (1, 1));
     exits_add_up(&engine);
 }
+
+/// A tunnel in which only some of the pieces are worth compressing.
+//= https://www.rfc-editor.org/rfc/rfc3173#section-2.2
+//# a receiver takes the packets that were not worth compressing
+#[test]
+fn pieces_with_ipcomp_and_without_make_one_datagram() {
+    for ends in [(A, B), (A6, B6)] {
+        let (sender, receiver) = super::ipcomp::pair(Mode::Tunnel, ends);
+        let payload = [super::ipcomp::noise_bytes(1500), vec![7; 1500]].concat();
+        let mut datagram = udp::packet(ip(ends.0), ip(ends.1), 5000, 7, &payload).unwrap();
+        fragment::ensure_identification(&mut datagram, 99);
+        let wire = all_out(&sender, &pieces(&datagram, 1300));
+        assert_eq!(wire.len(), 3);
+        let compressed = sender.stats().ipcomp.compressed.packets;
+        assert!((1..3).contains(&compressed), "{compressed}");
+        assert!(super::ipcomp::same(all_in(&receiver, &wire).remove(0), &datagram));
+    }
+}

@@ -47,14 +47,16 @@ pub(super) fn text(ends: (&str, &str)) -> Vec<u8> {
 }
 
 fn noise(ends: (&str, &str)) -> Vec<u8> {
+    around(&noise_bytes(500), ends)
+}
+
+pub(super) fn noise_bytes(count: usize) -> Vec<u8> {
     let mut state = 1_u32;
-    let payload: Vec<u8> = (0..500)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state.to_be_bytes()[0]
-        })
-        .collect();
-    around(&payload, ends)
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    (0..count).map(|_| next()).collect()
 }
 
 /// A pair of engines with one IPComp SA and its policy.
