@@ -50,7 +50,11 @@ test-cleanup: build ## links, rules, routes and nft ruleset are equal before and
 	$(PYTHON) -m pytest tests/interop/test_cleanup.py
 
 .PHONY: interop
-interop: build ## only the tests against other implementations (namespaces, a real Linux kernel, scapy)
+interop: build ## every algorithm, protection, mode and size with a real Linux kernel (root; rewrites docs/interop.md)
+	PYTHONPATH=tests $(PYTHON) -m interop.matrix $(ARGS)
+
+.PHONY: test-interop
+test-interop: build ## only the tests against other implementations (namespaces, a real Linux kernel, scapy)
 	$(PYTHON) -m pytest tests/interop
 
 .PHONY: lint

@@ -1,4 +1,4 @@
-"""A real Linux kernel as the peer: Debian's user-mode-linux, an ordinary process at the end of a TAP device.
+"""A real Linux kernel as the peer: Debian's user-mode-linux, an ordinary process behind a TAP or a socket.
 
 No assertion about packets may enter: this boots, runs commands inside, reads counters and ends.
 Answers to: the documentation of the kernel, user_mode_linux_howto_v2 and xfrm_proc (the counters).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -73,8 +74,10 @@ def add_tap(namespace: Namespace, name: str) -> None:
 class LinuxPeer:
     """One kernel, from its boot to its end; `run` works inside it."""
 
-    def __init__(self, namespace: Namespace, tap: str, scratch: Path) -> None:
-        """Boot in a namespace, at the end of its TAP device; the folder `scratch` is for this peer alone.
+    def __init__(self, namespace: Namespace, end: str | socket.socket, scratch: Path) -> None:
+        """Boot in a namespace, at the end of its TAP device, or of a socket whose datagrams are frames.
+
+        The folder `scratch` is for this peer alone.
 
         Raises:
             PeerError: it did not boot in time.
@@ -96,10 +99,11 @@ class LinuxPeer:
         )
         init.chmod(0o755)
         self._process = namespace.start(
-            *_command(tap, init, scratch),
+            *_command(_transport(end), init, scratch),
             stdin=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=[] if isinstance(end, str) else [end.fileno()],
             env={**os.environ, "HOME": str(scratch), "TMPDIR": str(scratch)},
         )
         try:
@@ -187,8 +191,13 @@ class LinuxPeer:
                 self._console += part
 
 
-def _command(tap: str, init: Path, scratch: Path) -> list[str]:
-    """Give the command line of the kernel; without `gro=1` it drops what the host sends in large frames."""
+def _transport(end: str | socket.socket) -> str:
+    """Name the other end of the link; without `gro=1` a TAP's frames of more than the MTU are dropped."""
+    return f"tap,ifname={end},gro=1" if isinstance(end, str) else f"fd,fd={end.fileno()}"
+
+
+def _command(transport: str, init: Path, scratch: Path) -> list[str]:
+    """Give the command line of the kernel."""
     return [
         "linux.uml",
         "mem=256M",
@@ -197,7 +206,7 @@ def _command(tap: str, init: Path, scratch: Path) -> list[str]:
         "ro",
         f"init={init}",
         f"uml_dir={scratch}/",
-        f"vec0:transport=tap,ifname={tap},gro=1",
+        f"vec0:transport={transport}",
         "con=null",
         "con0=fd:0,fd:1",
         "quiet",
