@@ -375,6 +375,26 @@ pub struct SelectorKey {
     pub ports: Ports,
 }
 
+impl SelectorKey {
+    /// The values of a packet that goes the other way. ICMP type and code keep their places: they have no ends.
+    #[must_use]
+    pub const fn reversed(&self) -> Self {
+        let ports = match self.ports {
+            Ports::Known { source, destination } => Ports::Known {
+                source: destination,
+                destination: source,
+            },
+            Ports::Icmp { .. } | Ports::Opaque | Ports::Absent => self.ports,
+        };
+        Self {
+            source: self.destination,
+            destination: self.source,
+            next_layer: self.next_layer,
+            ports,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

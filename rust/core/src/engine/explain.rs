@@ -6,11 +6,13 @@ use super::Engine;
 use super::config::{Config, DefaultPolicy};
 use super::outbound::choose;
 use super::path::SaPath;
+use super::quoted::return_traffic;
 use crate::selector::{Ports, SelectorKey};
 use crate::spd::{Action, Spd};
 use crate::terms::{Direction, Level, Mode, PolicyId, SaId, Template};
 use crate::wire::ip::Summary;
 use crate::wire::protocol;
+use std::sync::Arc;
 
 /// One template and the SA that would serve it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +65,18 @@ impl Engine {
             return Verdict::Waits;
         }
         match direction {
-            Direction::Outbound => self.explain_outbound(&config, &spd, &summary, &key),
+            Direction::Outbound => self.explain_outbound(&config, &spd, packet, &key),
             Direction::Inbound | Direction::Forward => explain_cleartext(&config, &spd, direction, &key),
         }
     }
 
-    fn explain_outbound(&self, config: &Config, spd: &Spd, summary: &Summary, key: &SelectorKey) -> Verdict {
-        let Some(policy) = spd.lookup(Direction::Outbound, key) else {
+    fn explain_outbound(&self, config: &Config, spd: &Spd, packet: &[u8], key: &SelectorKey) -> Verdict {
+        let sad = self.sad.read();
+        let found = match spd.lookup(Direction::Outbound, key) {
+            Some(policy) => Some((Arc::clone(policy), *key)),
+            None => return_traffic(config, spd, &sad, packet, key.source),
+        };
+        let Some((policy, key)) = found else {
             return default_verdict(config);
         };
         let id = policy.id();
@@ -78,8 +85,7 @@ impl Engine {
             Action::Discard => return Verdict::Discard { policy: Some(id) },
             Action::Protect(templates) => templates,
         };
-        let sad = self.sad.read();
-        let mut addresses = (summary.source, summary.destination);
+        let mut addresses = (key.source, key.destination);
         let mut templates = Vec::new();
         for template in wanted {
             let link = choose(&sad, template, addresses, config.prefer_old_sa);

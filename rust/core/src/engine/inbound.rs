@@ -14,6 +14,7 @@ use super::resync::Suspect;
 use crate::buffer::PacketBuf;
 use crate::error::DropReason;
 use crate::sa::{Association, UdpEncap};
+use crate::selector::SelectorKey;
 use crate::spd::Action;
 use crate::terms::{Cpi, Direction, Mode, PolicyId, Protocol, Sequence};
 use crate::time::Instant;
@@ -483,10 +484,27 @@ impl Pass<'_> {
             });
             return Ok(());
         }
-        let Some(policy) = self.spd.lookup(direction, &key).cloned() else {
+        match self.check_header(&key, direction, packet.len()) {
+            Err(DropReason::InPolicyViolation | DropReason::InNoPolicy)
+                if self.check_quoted(packet, direction) =>
+            {
+                Ok(())
+            }
+            judged => judged,
+        }
+    }
+
+    /// Judges a packet by its own header.
+    fn check_header(
+        &mut self,
+        key: &SelectorKey,
+        direction: Direction,
+        bytes: usize,
+    ) -> Result<(), DropReason> {
+        let Some(policy) = self.spd.lookup(direction, key).cloned() else {
             return self.inbound_default(direction);
         };
-        self.match_policy(&policy, direction, packet.len());
+        self.match_policy(&policy, direction, bytes);
         let passes = match &policy.params().action {
             Action::Discard => return Err(DropReason::InPolicyDiscard),
             Action::Bypass => self.worker.path.is_transport_only(),

@@ -88,6 +88,11 @@ pub enum Step {
         /// The packet's length afterwards.
         bytes: usize,
     },
+    /// The packet is an ICMP error, and its SAs are those of the packet that it quotes.
+    QuotationMatched {
+        /// The entry for what comes back in the quoted packet's flow.
+        policy: PolicyId,
+    },
     /// The SAs that the packet came through are those that policy asks for.
     CheckPassed {
         /// The SPD entry, if one matched.
@@ -183,6 +188,9 @@ impl Step {
                 bytes,
             } => {
                 format!("outer header {source} to {destination} popped: {bytes} bytes")
+            }
+            Self::QuotationMatched { policy } => {
+                format!("an ICMP error: what it quotes is of SPD entry {}", policy.0)
             }
             Self::CheckPassed { policy: Some(id) } => {
                 format!("inbound check passed against SPD entry {}", id.0)

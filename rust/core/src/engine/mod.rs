@@ -17,6 +17,7 @@ mod originate;
 mod outbound;
 mod pass;
 mod path;
+mod quoted;
 mod resync;
 mod stats;
 mod timers;

@@ -116,7 +116,11 @@ impl Pass<'_> {
             });
             return bypass;
         }
-        let Some(policy) = self.spd.lookup(Direction::Outbound, &key).cloned() else {
+        let found = match self.spd.lookup(Direction::Outbound, &key) {
+            Some(policy) => Some((Arc::clone(policy), key)),
+            None => self.return_traffic(packet.as_slice(), summary.source),
+        };
+        let Some((policy, key)) = found else {
             return self.outbound_default().and(bypass);
         };
         self.match_policy(&policy, Direction::Outbound, packet.len());
@@ -220,7 +224,7 @@ impl Pass<'_> {
         summary: &Summary,
         selector_key: &SelectorKey,
     ) -> Result<(), DropReason> {
-        let mut addresses = (summary.source, summary.destination);
+        let mut addresses = (selector_key.source, selector_key.destination);
         for (template_index, template) in templates.iter().enumerate() {
             match choose(&self.sad, template, addresses, self.config.prefer_old_sa) {
                 Some(link) => {

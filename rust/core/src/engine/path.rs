@@ -69,6 +69,15 @@ impl SaPath {
         self.hops.iter().all(|hop| hop.mode == Mode::Transport)
     }
 
+    /// Whether a packet with these ends could have come this way: a transport SA carries what goes between its own
+    /// ends, a tunnel what policy gave it.
+    pub(super) fn may_carry(&self, ends: (IpAddr, IpAddr)) -> bool {
+        let innermost = self.hops.iter().rev();
+        innermost
+            .take_while(|hop| hop.mode == Mode::Transport)
+            .all(|hop| (hop.source, hop.destination) == ends)
+    }
+
     /// Whether the path is what these templates ask for.
     ///
     /// Templates and hops are paired from the innermost out, in any way that comes out even: an optional

@@ -1,12 +1,13 @@
 //! ICMP errors about packets of this host: what went wrong, and the beginning of the packet that they quote.
 //! Whether an error is believed may not enter: nobody signs one.
-//! Answers to: RFC 792, RFC 1191 section 4 and 7, RFC 4443 section 3, RFC 4301 section 6.1.
+//! Answers to: RFC 792, RFC 1191 section 4 and 7, RFC 4443 section 3, RFC 4301 sections 6.1 and 6.2.
 
 use std::net::IpAddr;
 
 use super::icmp::Packet;
 use super::ip::{self, Summary};
-use super::{ipv6, protocol, u16_at, u32_at};
+use super::{ipv6, protocol, transport, u16_at, u32_at};
+use crate::selector::SelectorKey;
 
 /// The plateaus of RFC 1191 §7, for routers that do not say which MTU they have.
 const PLATEAUS: [u32; 9] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 508, 296];
@@ -44,35 +45,70 @@ impl<'a> IcmpError<'a> {
     /// Reads a whole IP packet as an ICMP error with a right checksum; `None` if it is none, or quotes too little.
     #[must_use]
     pub fn parse(packet: &'a [u8]) -> Option<Self> {
-        let summary = Summary::parse(packet)?;
-        let message = Packet::new_checked(summary.payload(packet))?;
-        if summary.fragment.is_some() || !message.checksum_is_right(summary.source, summary.destination) {
-            return None;
-        }
+        let (summary, message) = read_error(packet)?;
         let rest = message.rest_of_header();
         let quoted = message.payload();
-        let (total_bytes, too_big) = match (summary.next_layer, message.kind(), message.code()) {
-            (protocol::ICMP, 3, 4) => (quoted_bytes(quoted)?, Some(u32::from(u16_at(&rest, 2)?))),
-            (protocol::ICMPV6, 2, _) => (quoted_bytes(quoted)?, u32_at(&rest, 0)),
-            (protocol::ICMP, 3 | 11 | 12, _) | (protocol::ICMPV6, 1 | 3 | 4, _) => {
-                (quoted_bytes(quoted)?, None)
-            }
-            _ => return None,
+        let total_bytes = quoted_bytes(quoted)?;
+        let too_big = match (summary.next_layer, message.kind(), message.code()) {
+            (protocol::ICMP, 3, 4) => Some(u32::from(u16_at(&rest, 2)?)),
+            (protocol::ICMPV6, 2, _) => u32_at(&rest, 0),
+            _ => None,
         };
         let problem = too_big.map_or(Problem::Other, |mtu| Problem::TooBig {
             mtu: if mtu == 0 { plateau_below(total_bytes) } else { mtu },
         });
-        let (source, destination, next_layer, payload) = read_quoted(quoted)?;
-        // An error is about packets of its own family.
-        (source.is_ipv4() == summary.source.is_ipv4()).then_some(Self {
+        let quoted = Quoted::read(quoted)?;
+        // An error is about packets of its own family; a later fragment shows nothing of what it belongs to.
+        let telling = quoted.source.is_ipv4() == summary.source.is_ipv4() && !quoted.later;
+        telling.then_some(Self {
             problem,
-            source,
-            destination,
+            source: quoted.source,
+            destination: quoted.destination,
             total_bytes,
-            next_layer,
-            payload,
+            next_layer: quoted.next_layer,
+            payload: quoted.payload,
         })
     }
+}
+
+/// The selector values of what comes back in the flow of the packet that an ICMP error quotes: its ends exchanged.
+///
+/// `None` if this is no whole ICMP error with a right checksum, if it goes to another host than the one that sent
+/// what it quotes, or quotes less than the headers.
+#[must_use]
+pub fn return_flow(packet: &[u8]) -> Option<SelectorKey> {
+    let (summary, message) = read_error(packet)?;
+    let quoted = message.payload();
+    // Behind a short packet stands something else: padding, an extension of the message.
+    let quoted = quoted.get(..quoted_bytes(quoted)?).unwrap_or(quoted);
+    let quoted = Quoted::read(quoted)?;
+    let ports = if quoted.later {
+        transport::ports_of_later_fragment(quoted.next_layer)
+    } else {
+        transport::ports(quoted.next_layer, quoted.payload)
+    };
+    let hides_protocol = quoted.later && is_option_header(quoted.next_layer);
+    let key = SelectorKey {
+        source: quoted.source,
+        destination: quoted.destination,
+        next_layer: quoted.next_layer,
+        ports,
+    };
+    (quoted.source == summary.destination && !hides_protocol).then(|| key.reversed())
+}
+
+/// The message of a whole packet that is an ICMP error of its own family with a right checksum.
+fn read_error(packet: &[u8]) -> Option<(Summary, Packet<'_>)> {
+    let summary = Summary::parse(packet)?;
+    let message = Packet::new_checked(summary.payload(packet))?;
+    let is_error = match summary.next_layer {
+        protocol::ICMP => summary.source.is_ipv4() && matches!(message.kind(), 3 | 11 | 12),
+        protocol::ICMPV6 => summary.source.is_ipv6() && matches!(message.kind(), 1..=4),
+        _ => false,
+    };
+    let whole = summary.fragment.is_none();
+    (is_error && whole && message.checksum_is_right(summary.source, summary.destination))
+        .then_some((summary, message))
 }
 
 //= https://www.rfc-editor.org/rfc/rfc1191#section-5
@@ -89,41 +125,80 @@ fn quoted_bytes(quoted: &[u8]) -> Option<usize> {
     }
 }
 
-/// Addresses, next layer and what follows of a packet that is cut somewhere behind its headers; `None` for a later
-/// fragment, which shows nothing.
-fn read_quoted(quoted: &[u8]) -> Option<(IpAddr, IpAddr, u8, &[u8])> {
-    if ip::version(quoted)? == 4 {
-        let header_bytes = usize::from(quoted.first()? & 0x0f) * 4;
+/// A packet that is cut somewhere behind its headers.
+struct Quoted<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    next_layer: u8,
+    /// Whether it is a fragment that is not the first: `payload` begins anywhere.
+    later: bool,
+    payload: &'a [u8],
+}
+
+impl<'a> Quoted<'a> {
+    fn read(quoted: &'a [u8]) -> Option<Self> {
+        if ip::version(quoted)? == 4 {
+            Self::read_ipv4(quoted)
+        } else {
+            Self::read_ipv6(quoted)
+        }
+    }
+
+    fn read_ipv4(quoted: &'a [u8]) -> Option<Self> {
         let address =
             |at: usize| -> Option<IpAddr> { Some(IpAddr::from(*quoted.get(at..)?.first_chunk::<4>()?)) };
-        if header_bytes < 20 || u16_at(quoted, 6)? & 0x1fff != 0 {
-            return None;
-        }
-        let (source, destination) = (address(12)?, address(16)?);
-        return Some((source, destination, *quoted.get(9)?, quoted.get(header_bytes..)?));
+        let header_bytes = usize::from(quoted.first()? & 0x0f) * 4;
+        (header_bytes >= 20).then_some(())?;
+        Some(Self {
+            source: address(12)?,
+            destination: address(16)?,
+            next_layer: *quoted.get(9)?,
+            later: u16_at(quoted, 6)? & 0x1fff != 0,
+            payload: quoted.get(header_bytes..)?,
+        })
     }
-    let address =
-        |at: usize| -> Option<IpAddr> { Some(IpAddr::from(*quoted.get(at..)?.first_chunk::<16>()?)) };
-    let (source, destination) = (address(8)?, address(24)?);
-    let (mut next, mut at) = (*quoted.get(6)?, ipv6::HEADER_BYTES);
-    for _ in 0..ipv6::MAXIMUM_EXTENSION_HEADERS {
-        let bytes = match next {
-            protocol::FRAGMENT if u16_at(quoted, at + 2)? & 0xfff8 != 0 => return None,
-            protocol::FRAGMENT => 8,
-            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
-                (usize::from(*quoted.get(at + 1)?) + 1) * 8
+
+    fn read_ipv6(quoted: &'a [u8]) -> Option<Self> {
+        let address =
+            |at: usize| -> Option<IpAddr> { Some(IpAddr::from(*quoted.get(at..)?.first_chunk::<16>()?)) };
+        let (source, destination) = (address(8)?, address(24)?);
+        let (mut next_layer, mut at, mut later) = (*quoted.get(6)?, ipv6::HEADER_BYTES, false);
+        for _ in 0..ipv6::MAXIMUM_EXTENSION_HEADERS {
+            let bytes = match next_layer {
+                protocol::FRAGMENT => {
+                    later = u16_at(quoted, at + 2)? & 0xfff8 != 0;
+                    8
+                }
+                number if is_option_header(number) => (usize::from(*quoted.get(at + 1)?) + 1) * 8,
+                _ => break,
+            };
+            next_layer = *quoted.get(at)?;
+            at += bytes;
+            if later {
+                break;
             }
-            _ => break,
-        };
-        next = *quoted.get(at)?;
-        at += bytes;
+        }
+        Some(Self {
+            source,
+            destination,
+            next_layer,
+            later,
+            payload: quoted.get(at..)?,
+        })
     }
-    Some((source, destination, next, quoted.get(at..)?))
+}
+
+const fn is_option_header(number: u8) -> bool {
+    matches!(
+        number,
+        protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::selector::Ports;
     use crate::wire::{captured, fragment, icmp, udp};
     use proptest::prelude::*;
 
@@ -218,6 +293,77 @@ mod tests {
         assert_eq!(IcmpError::parse(&error(pieces[1].as_slice())), None);
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-6.2
+    //# the packet inside an ICMP error is checked with its ends exchanged
+    #[test]
+    fn the_quoted_packet_is_read_with_its_ends_exchanged() {
+        let flow = return_flow(captured::IPV6_ICMP_TOO_BIG).unwrap();
+        let there = ip::selector_key(captured::IPV6_ICMP_TOO_BIG_ORIGINAL).unwrap();
+        assert_eq!((flow.source, flow.destination), (there.destination, there.source));
+        let (near, far, router) = (
+            "192.0.2.1".parse().unwrap(),
+            "192.0.2.2".parse().unwrap(),
+            "192.0.2.9".parse().unwrap(),
+        );
+        let error = |kind, quoted: &[u8], to| {
+            let repr = icmp::Repr {
+                kind,
+                code: 0,
+                rest_of_header: [0; 4],
+                payload: quoted,
+            };
+            repr.packet(router, to).unwrap()
+        };
+        let quoted = udp::packet(near, far, 7, 5000, &[0; 40]).unwrap();
+        let known = Ports::Known {
+            source: 5000,
+            destination: 7,
+        };
+        for (bytes, ports) in [(24, known), (23, Ports::Opaque), (20, Ports::Opaque)] {
+            let flow = return_flow(&error(11, &quoted[..bytes], near)).unwrap();
+            assert_eq!((flow.source, flow.destination), (far, near));
+            assert_eq!((flow.next_layer, flow.ports), (protocol::UDP, ports));
+        }
+        assert_eq!(return_flow(&error(11, &quoted[..19], near)), None);
+        assert_eq!(return_flow(&error(11, &quoted, far)), None, "to somebody else");
+        for kind in [0, 5, 8] {
+            assert_eq!(return_flow(&error(kind, &quoted, near)), None, "no error");
+        }
+        let mut short = quoted.clone();
+        short[2..4].copy_from_slice(&[0, 22]);
+        let flow = return_flow(&error(3, &short, near)).unwrap();
+        assert_eq!(flow.ports, Ports::Opaque, "what follows is not of the packet");
+        short[2..4].copy_from_slice(&[0, 19]);
+        assert_eq!(return_flow(&error(3, &short, near)), None);
+    }
+
+    #[test]
+    fn a_later_fragment_has_no_ports_and_may_hide_its_protocol() {
+        let (near, far) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        let flow = |first: u8, offset: u8| {
+            let mut rest = vec![first, 0, 0, offset, 0, 0, 0, 7];
+            rest.extend_from_slice(&[17, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 8, 0, 0]);
+            let quoted = ip::packet(near, far, protocol::FRAGMENT, &rest).unwrap();
+            let repr = icmp::Repr {
+                kind: 1,
+                code: 4,
+                rest_of_header: [0; 4],
+                payload: &quoted,
+            };
+            return_flow(&repr.packet(far, near).unwrap()).map(|key| (key.next_layer, key.ports))
+        };
+        assert_eq!(flow(protocol::UDP, 8), Some((protocol::UDP, Ports::Opaque)));
+        assert_eq!(flow(protocol::DESTINATION_OPTIONS, 8), None);
+        let known = Ports::Known {
+            source: 8,
+            destination: 9,
+        };
+        assert_eq!(
+            flow(protocol::DESTINATION_OPTIONS, 1),
+            Some((protocol::UDP, known))
+        );
+    }
+
     proptest! {
         #[test]
         fn nothing_panics(quoted in proptest::collection::vec(any::<u8>(), 0..120), first: u8, kind in 0_u8..5) {
@@ -231,7 +377,8 @@ mod tests {
                 ("2001:db8::9".parse().unwrap(), "2001:db8::1".parse().unwrap())
             };
             let repr = icmp::Repr { kind, code: 4, rest_of_header: [0; 4], payload: &quoted };
-            let _seen = IcmpError::parse(&repr.packet(source, destination).unwrap());
+            let packet = repr.packet(source, destination).unwrap();
+            let _seen = (IcmpError::parse(&packet), return_flow(&packet));
         }
     }
 }

@@ -17,6 +17,7 @@ mod ipcomp_hostile;
 mod nat;
 mod originate;
 mod outbound;
+mod quoted;
 mod resync;
 mod short_buffers;
 mod timers;
