@@ -6,6 +6,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 DEMO_VENV := build/demo-venv
 RUST_SOURCES := $(shell find rust/core/src rust/datapath/src rust/bindings/src -name '*.rs') Cargo.toml Cargo.lock $(wildcard rust/*/Cargo.toml)
+# Most Python tests wait for others, so two of them share two cores well; a file stays in one process.
+WORKERS ?= 2
 export CARGO_TERM_COLOR := auto
 
 .PHONY: help
@@ -42,8 +44,8 @@ test-rust: ## the Rust tests, with the full count of simulated seeds
 	SALLET_PAIR_FULL=1 cargo test --locked --workspace --exclude sallet-bindings
 
 .PHONY: test-python
-test-python: build ## the Python, namespace and peer tests
-	$(PYTHON) -m pytest
+test-python: build ## the Python, namespace and peer tests, in WORKERS=2 processes
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: test-cleanup
 test-cleanup: build ## links, rules, routes and nft ruleset are equal before and after, also after SIGKILL
