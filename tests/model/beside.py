@@ -1,7 +1,7 @@
 """An engine and the reference model side by side: every request goes to both, every answer is compared.
 
 No expectation may enter: the model says what is right, and whoever finds a difference decides by the RFC.
-Answers to: RFC 4301 sections 4.4, 5.1, 5.2 and 6.2; `sallet._core` for the engine's words.
+Answers to: RFC 4301 sections 4.4, 5.1 and 5.2; `sallet._core` for the engine's words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from sallet import Limits as EngineLimits
 from sallet._core import AcquireEvent, ExpireEvent, NewMappingEvent, PolicyExpireEvent
 
 MATCHED = re.compile(r"SPD entry (\d+) \(\w+\) matched")
-QUOTED = re.compile(r"what it quotes is of SPD entry (\d+)")
 LARVAL_SECS = 30
 SEALED = re.compile(r"(?:sealed|opened) by (\w+) 0x([0-9a-f]+) for ([0-9a-f.:]+),")
 
@@ -271,7 +270,7 @@ def endings(sa: model.Sa) -> list[int]:
 def answer(outcome: Outcome, verdict: str) -> Answer:
     """What the engine said: the verdict, and from the journey who decided and what was undone or done."""
     story = "\n".join(outcome.journey)
-    matched = QUOTED.search(story) or MATCHED.search(story)
+    matched = MATCHED.search(story)
     used = tuple((int(spi, 16), protocol, address) for protocol, spi, address in SEALED.findall(story))
     if verdict == "drop" and not outcome.transmitted and "(out)" in story:
         used = ()

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from random import Random
 from typing import TypeVar
 
-from model.packets import SUITES, Forge, Layer, Shape, Wire, build, icmp_error
+from model.packets import SUITES, Forge, Layer, Shape, Wire, build
 from model.reference_model import (
     ANY_PORT,
     Config,
@@ -60,7 +60,6 @@ RANGES: dict[int, list[Range]] = {
 }
 PORTS = [0, 22, 53, 1024, 65535]
 PORT_RANGES = [(22, 22), (53, 53), (0, 0), (22, 53), (1024, 65535), (0, 65534), (1, 65535)]
-ERROR_KINDS = {4: [3, 11, 12, 5, 8], 6: [1, 2, 3, 4, 128]}
 KINDS = [0, 3, 8, 128, 129, 133, 135, 137, 138]
 KIND_RANGES = [(8, 8), (0, 0), (128, 129), (133, 137), (0, 255)]
 LAYERS = {4: [1, 6, 6, 17, 17, 17, 47, 58, 132], 6: [58, 58, 6, 6, 17, 17, 17, 47, 135]}
@@ -189,28 +188,6 @@ class Draw:
         shape = Shape(self.one(["", "", "", "options", "late"]), cut=self.maybe(5))
         return build(ends, layer, self.values(layer), shape)
 
-    def error(self, selector: Selector) -> Wire:
-        """An ICMP error, most often to the sender of what it quotes; the selector covers what comes back."""
-        back, layer = self.covered(selector), selector.next_layer
-        if layer is None:
-            layer = self.one(LAYERS[back[0].version])
-        values = self.values(layer)
-        for _ in range(8):  # until they are covered, too, if that is easy
-            ranges = (selector.source_ports, selector.destination_ports)
-            if all(first <= value <= last for value, (first, last) in zip(values, ranges, strict=True)):
-                break
-            values = self.values(layer)
-        values = values if layer in (1, 58, 135) else values[::-1]
-        shape = Shape(
-            self.one(["", "options", "late"]), self.one(["", "", "", "first", "later"]), self.maybe(5)
-        )
-        quoted = build(back[::-1], layer, values, shape)
-        pool = HOSTS[back[0].version]
-        source = back[0] if self.maybe(60) else self.one([each for each in pool if each != back[1]])
-        target = back[1] if self.maybe(92) else self.one([each for each in pool if each != source])
-        kind = self.one(ERROR_KINDS[back[0].version])
-        return icmp_error((source, target), kind, quoted, 10 if self.maybe(5) else len(quoted.data))
-
     def departure(self, model: Model) -> Wire:
         """A packet that leaves; most often one that an entry speaks of."""
         policies = [each for each in model.policies if each.direction == "out"]
@@ -218,8 +195,6 @@ class Draw:
             return self.clear()
         policy = self.one(policies)
         layer = policy.selector.next_layer
-        if self.maybe(20):
-            return self.error(policy.selector)
         return self.clear(self.covered(policy.selector), layers=None if layer is None else [layer])
 
     def covered(self, selector: Selector) -> Ends:
@@ -253,9 +228,6 @@ class Draw:
         ends = self.covered(policy.selector)
         fitting = [policy.selector.next_layer] if policy.selector.next_layer is not None else None
         packet = self.clear(ends, layers=fitting)
-        if self.maybe(25):
-            packet = self.error(policy.selector)
-            ends = packet.packet.ends
         chain: list[Layer] = []
         for template in policy.templates:
             layer = self.layer_for(model, template, chain[-1].ends if chain else ends, packet)

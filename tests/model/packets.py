@@ -91,27 +91,6 @@ def build(ends: Ends, next_layer: int, values: Ports, shape: Shape | None = None
     return Wire(whole, packet, (), whole)
 
 
-def icmp_error(ends: Ends, kind: int, quoted: Wire, quoted_bytes: int) -> Wire:
-    """An ICMP message with a right checksum and a packet's beginning: all headers and ports, or 10 bytes."""
-    version = ends[0].version
-    number = 1 if version == 4 else 58
-    body = bytes(4) + quoted.data[:quoted_bytes]
-    pseudo = b"" if version == 4 else struct.pack(">II", 4 + len(body), number)
-    pseudo = ends[0].packed + ends[1].packed + pseudo if pseudo else b""
-    message = bytes([kind, 0]) + checksum(pseudo + bytes([kind, 0]) + body + bytes(len(body) % 2)) + body
-    whole = (ipv4 if version == 4 else ipv6)(ends, number, message)
-    packet = Packet(
-        ends,
-        number,
-        ICMP,
-        (kind, 0),
-        total_bytes=len(whole),
-        header_bytes=OUTER_BYTES[version],
-        quotes=quoted.packet if quoted_bytes > 10 else None,
-    )
-    return Wire(whole, packet, (), whole)
-
-
 def chain_ipv6(ends: Ends, next_layer: int, data: bytes, shape: Shape) -> tuple[bytes, int]:
     """An IPv6 packet with extension headers, and where a transport SA would put ESP."""
     padding = bytes([0, 1, 4, 0, 0, 0, 0])

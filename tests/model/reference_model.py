@@ -1,10 +1,10 @@
 """What IPsec decides about a packet, written to be read: lists, loops and whole sets, no index and no ring.
 
 Nothing of sallet, no cryptography and no packet bytes may enter: a packet is its addresses, protocol, ports.
-Answers to: RFC 4301 sections 4.4.1, 5.1, 5.2, 6.2, RFC 4303 section 3.4.3, `ipsec(4)` (levels, def_policy).
+Answers to: RFC 4301 sections 4.4.1, 5.1 and 5.2, RFC 4303 section 3.4.3, `ipsec(4)` (levels, def_policy).
 
 Left out on purpose, to be kept out of the packets that drive it beside the engine: hop limits, path MTU,
-UDP encapsulation, and how much an algorithm adds (`Sa.grows` says it).
+UDP encapsulation, what ICMP errors quote (section 6.2), how much an algorithm adds (`Sa.grows` says it).
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ OUTER_BYTES = {4: 20, 6: 40}
 NUMBERS = {"esp": 50, "ah": 51, "ipcomp": 108}
 ICMPV6, NEIGHBOUR_DISCOVERY, IP_IN_IP = 58, range(133, 138), {4: 4, 6: 41}
 PORTS, ICMP, OPAQUE, ABSENT = "ports", "icmp", "opaque", "absent"
-ERRORS = {(4, 1): (3, 11, 12), (6, ICMPV6): (1, 2, 3, 4)}
 
 
 def net(text: str) -> Range:
@@ -48,19 +47,6 @@ class Packet:
     fragment: bool = False
     total_bytes: int = 100
     header_bytes: int = 20
-    quotes: Packet | None = None
-
-    @property
-    def return_flow(self) -> Packet | None:
-        """What comes back in the flow of the packet that this ICMP error, to who sent that, quotes."""
-        kinds = ERRORS.get((self.ends[0].version, self.next_layer), ())
-        if self.quotes is None or self.shows != ICMP or self.values[0] not in kinds:
-            return None
-        quoted = self.quotes
-        if quoted.ends[0] != self.ends[1]:
-            return None
-        values = quoted.values[::-1] if quoted.shows == PORTS else quoted.values
-        return replace(quoted, ends=quoted.ends[::-1], values=values)
 
     @property
     def is_neighbour_discovery(self) -> bool:
@@ -90,11 +76,6 @@ class Selector:
             return self.source_ports == self.destination_ports == ANY_PORT
         pairs = zip(packet.values, (self.source_ports, self.destination_ports), strict=True)
         return all(first <= value <= last for value, (first, last) in pairs)
-
-    def hangs_on_ports(self, packet: Packet) -> bool | None:
-        """Whether the ports decide if it matches; None if it does not match whatever they are."""
-        any_ports = replace(self, source_ports=ANY_PORT, destination_ports=ANY_PORT)
-        return self != any_ports if any_ports.matches(packet) else None
 
 
 def inside(address: Address, wanted: Range) -> bool:
@@ -251,7 +232,6 @@ class Decision(NamedTuple):
     reason: str = ""
     policy: int | None = None
     used: tuple[Name, ...] = ()
-    by_quotation: bool = False
 
 
 @dataclass
@@ -360,20 +340,6 @@ class Model:
         matching = [each for each in judging if each.selector.matches(packet)]
         return min(matching, key=lambda each: (each.priority, each.serial), default=None)
 
-    def lookup_flow(self, direction: str, flow: Packet | None) -> Policy | None:
-        """The entry that protects a quoted packet's flow; none if what is not quoted could decide."""
-        if flow is None:
-            return None
-        if flow.shows == OPAQUE:
-            for own in (direction, "in"):  # the two lists of forwarded packets are asked one by one
-                judging = [each for each in self.policies if each.direction == own and each.judges(direction)]
-                judging.sort(key=lambda each: (each.priority, each.serial))
-                hanging = [each.selector.hangs_on_ports(flow) for each in judging]
-                if next((each for each in hanging if each is not None), False):
-                    return None
-        policy = self.lookup(direction, flow)
-        return policy if policy and policy.action == "protect" else None
-
     def choose_sa(self, template: Template, ends: Ends) -> Link | None:
         """The SA for a template and the mode it will have, for a packet with these ends."""
         wanted = ends if template.mode == "transport" else template.endpoints or ends
@@ -402,7 +368,7 @@ class Model:
         """Decides about a packet that leaves, and counts it."""
         if packet.is_neighbour_discovery:
             return Decision("bypass")
-        policy, flow = self._judging(packet)
+        policy = self.lookup("out", packet)
         if policy is None:
             discards = self.config.default_policy == "discard"
             return Decision("drop", "OutNoPolicy") if discards else Decision("bypass")
@@ -410,35 +376,14 @@ class Model:
         if policy.action == "discard":
             return Decision("drop", "OutPolicyDiscard", policy.id)
         links: list[Link] = []
-        for template, found in self.chain(policy, flow):
+        for template, found in self.chain(policy, packet):
             if found is None:
                 self.events.append(("acquire", policy.id, template))
                 return Decision("drop", "OutNoSa", policy.id)
             if not links and found[1] == "transport" and packet.fragment:
                 return Decision("drop", "OutFragment", policy.id)
             links.append(found)
-        if not links:
-            return Decision("bypass", policy=policy.id)
-        return self._seal(policy, packet, links)._replace(by_quotation=flow is not packet)
-
-    def _judging(self, packet: Packet) -> tuple[Policy | None, Packet]:
-        """The entry for a packet that leaves, and the flow as part of which it leaves.
-
-        An ICMP error that nothing else lets out goes with the return traffic of the packet that it quotes,
-        if the SAs for that are there.
-        """
-        policy = self.lookup("out", packet)
-        if policy or self.config.default_policy == "bypass":
-            return policy, packet
-        flow = packet.return_flow
-        policy = self.lookup_flow("out", flow)
-        if flow is None or policy is None:
-            return None, packet
-        links = [found for _, found in self.chain(policy, flow)]
-        if not links or None in links:
-            return None, packet
-        in_tunnel = links[0] is not None and links[0][1] == "tunnel"
-        return (policy, flow) if in_tunnel or packet.ends == flow.ends else (None, packet)
+        return self._seal(policy, packet, links) if links else Decision("bypass", policy=policy.id)
 
     def _seal(self, policy: Policy, packet: Packet, links: list[Link]) -> Decision:
         total, header = packet.total_bytes, packet.header_bytes
@@ -503,31 +448,12 @@ class Model:
         action = policy.action if policy else self.config.default_policy
         if policy:
             policy.last_used = self.now
-        # Without templates no tunnel is accounted for, so a peer cannot speak for addresses not its own.
-        if action != "discard" and self.accounts_for(policy.templates if policy else (), path):
-            return Decision("deliver", "", number, used)
-        quoted = None if action == "discard" and policy else self._quoted_policy(packet, path)
-        if quoted:
-            quoted.last_used = self.now
-            return Decision("deliver", "", quoted.id, used, by_quotation=True)
         if action == "discard":
             return Decision("drop", "InPolicyDiscard" if policy else "InNoPolicy", number, used)
+        # Without templates no tunnel is accounted for, so a peer cannot speak for addresses not its own.
+        if self.accounts_for(policy.templates if policy else (), path):
+            return Decision("deliver", "", number, used)
         return Decision("drop", "InPolicyViolation", number, used)
-
-    def _quoted_policy(self, packet: Packet, path: Sequence[Hop]) -> Policy | None:
-        """The entry whose packets come the way that an ICMP error about one came."""
-        flow = packet.return_flow
-        if flow is None or not path:
-            return None
-        if path[-1].mode == "tunnel" and self.config.local and self.config.is_local(flow.ends[0]):
-            return None
-        for hop in reversed(path):
-            if hop.mode == "tunnel":
-                break
-            if hop.sa.ends != flow.ends:
-                return None
-        policy = self.lookup_flow("in" if self.config.is_local(packet.ends[1]) else "fwd", flow)
-        return policy if policy and self.accounts_for(policy.templates, path) else None
 
     def accounts_for(self, templates: Sequence[Template], path: Sequence[Hop]) -> bool:
         """Whether hops and templates can be paired from the innermost out.
@@ -550,15 +476,13 @@ class Model:
         """What would become of a cleartext packet; nothing is counted."""
         if packet.is_neighbour_discovery:
             return "bypass", None, []
-        policy, flow = self.lookup(direction, packet), packet
-        if direction == "out":
-            policy, flow = self._judging(packet)
+        policy = self.lookup(direction, packet)
         if policy is None:
             return self.config.default_policy, None, []
         if policy.action != "protect" or direction != "out":
             refused = policy.action == "discard" or not self.accounts_for(policy.templates, ())
             return "discard" if refused else "bypass", policy.id, []
-        chain = list(self.chain(policy, flow))
+        chain = list(self.chain(policy, packet))
         first = chain[0][1] if chain else None
         if packet.fragment and first and first[1] == "transport":
             return "discard", policy.id, []
