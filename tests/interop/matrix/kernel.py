@@ -36,6 +36,7 @@ MODULES = (
 )
 """A kernel may have some built in, others under another name or not at all: what counts is /proc/crypto."""
 _PREPARE = """\
+# One that this kernel has built in or lacks is no failure here: /proc/crypto decides, and the floor on rows.
 /run/modprobe -q -a {modules} || true
 # Looking for a module again at each new SA would take most of the time.
 echo /bin/false >/proc/sys/kernel/modprobe
@@ -151,6 +152,7 @@ class Kernel:
 
     def complaints(self) -> str:
         """Read what the program inside had to say."""
+        # grep leaves with 1 when there is nothing to report.
         return self._peer.run("grep -v serving /run/agent || true").strip()
 
     def _start_agent(self) -> None:
