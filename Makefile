@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 DEMO_VENV := build/demo-venv
-RUST_SOURCES := $(shell find rust/core/src rust/datapath/src rust/bindings/src -name '*.rs') Cargo.toml Cargo.lock $(wildcard rust/*/Cargo.toml)
+RUST_SOURCES := $(shell find rust/core/src rust/datapath/src rust/bindings -name '*.rs' -o -name '*.[ch]') Cargo.toml Cargo.lock $(wildcard rust/*/Cargo.toml)
 # Most Python tests wait for others, so two of them share two cores well; a file stays in one process.
 WORKERS ?= 2
 export CARGO_TERM_COLOR := auto
@@ -35,6 +35,13 @@ build: $(VENV)/.built ## release build of the extension module into .venv (edita
 $(VENV)/.built: $(VENV)/.ready $(RUST_SOURCES) pyproject.toml
 	$(VENV)/bin/maturin develop --release --locked --quiet
 	@touch $@
+
+.PHONY: debug
+debug: ## debug build of the extension module and the C libraries, linked into python/sallet (PYTHONPATH=python:tests)
+	@out=$$(cargo build -q --locked -p sallet-bindings --message-format=json-render-diagnostics \
+	    | sed -n 's/.*"build-script-executed".*sallet-bindings.*"out_dir":"\([^"]*\)".*/\1/p'); \
+	ln -sf ../../target/debug/lib_core.so python/sallet/_core.abi3.so; \
+	for library in "$$out"/lib*.so*; do ln -sf "$$library" python/sallet/native/; done
 
 .PHONY: test
 test: test-rust test-python ## every test this machine can run; prints what it skipped and why
