@@ -1,0 +1,99 @@
+"""What is asked of the SPD: the messages whose names begin with X_SPD.
+
+No association enters. Answers to the KAME extensions of RFC 2367 and to RFC 4301 §4.4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from sallet import _core
+from sallet.pfkey import convert, render
+from sallet.pfkey.constants import SadbExtType, SadbMsgType
+from sallet.pfkey.convert import Refusal
+from sallet.pfkey.handlers.replies import Delivery, Peer, Reply, dumped, flushed, reply
+from sallet.pfkey.handlers.serving import Serving
+from sallet.pfkey.messages import Message, Policy
+
+_E: Final = SadbExtType
+_T: Final = SadbMsgType
+
+SPD_CHANGES: Final = frozenset(
+    {_T.X_SPDUPDATE, _T.X_SPDADD, _T.X_SPDDELETE, _T.X_SPDFLUSH, _T.X_SPDSETIDX, _T.X_SPDDELETE2}
+)
+"""Messages that change the SPD and nothing else; several of them can be followed at once."""
+SPD_MESSAGES: Final = SPD_CHANGES | {_T.X_SPDGET, _T.X_SPDDUMP}
+"""Messages about policies, whose association type says nothing."""
+
+
+def _params(serving: Serving, message: Message) -> _core.PolicyParams:
+    dialect = serving.dialect
+    return convert.policy_params(
+        message, dialect, lambda asked: serving.changes.new_reqid(asked, dialect.reqid_max)
+    )
+
+
+def spdadd(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
+    """Add a policy behind those of its priority."""
+    view = serving.changes.spd_add(_params(serving, message))
+    return [serving.policy(message, view, Delivery.ALL, 3)]
+
+
+def spdsetidx(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
+    """Add a policy as SPDADD does; one that waits for its requests is not provided."""
+    if _T.X_SPDSETIDX not in serving.dialect.shapes:
+        return [serving.error(message, serving.dialect.unsupported_errno)]
+    return spdadd(serving, message, peer)
+
+
+def spdupdate(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
+    """Replace the policy of the same selector, or add it."""
+    params = _params(serving, message)
+    direction = convert.direction(message, serving.dialect)
+    view = serving.changes.spd_update(params, direction, convert.selector(message, serving.dialect))
+    return [serving.policy(message, view, Delivery.ALL, 3)]
+
+
+def spddelete(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
+    """Remove a policy by its selector."""
+    direction = convert.direction(message, serving.dialect)
+    view = serving.changes.spd_delete(direction, convert.selector(message, serving.dialect))
+    return [serving.policy(message, view, Delivery.ALL, 1)]
+
+
+def spddelete2(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
+    """Remove a policy by its id."""
+    view = serving.changes.spd_delete_id(convert.need(message, _E.X_POLICY, Policy).id)
+    return [serving.policy(message, view, Delivery.ALL, 1)]
+
+
+def spdget(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
+    """Show one policy by its id."""
+    view = serving.engine.spd_lookup(convert.need(message, _E.X_POLICY, Policy).id)
+    if view is None:
+        raise Refusal("not-found")
+    return [serving.policy(message, view, Delivery.ONE, 2)]
+
+
+def spddump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
+    """Show every policy, one message each; `seq` is 0 in the last."""
+    dialect = serving.dialect
+    reserved = serving.references(2) or dialect.dump_references
+    if dialect.policies_by_scope and message.satype and not message.satype & dialect.policy_scope:
+        raise Refusal("no-entries")
+    views = serving.engine.spd_dump()
+    if dialect.policies_by_priority:
+        views.sort(key=lambda view: (view.priority, view.serial))
+
+    def told(view: _core.PolicyView, seq: int) -> Reply:
+        extensions = render.policy(view, _T.X_SPDDUMP, dialect)
+        return reply(message, extensions, seq=seq, reserved=reserved, subject=view)
+
+    newest_first = dialect.dump_newest_first and not dialect.policies_by_priority
+    return dumped(views, told, dialect, newest_first=newest_first)
+
+
+def spdflush(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
+    """Remove every policy."""
+    return flushed(message, serving.changes.spd_flush(), serving.dialect)

@@ -1,0 +1,98 @@
+"""What an answer is made of: who hears it, what it tells about, and how a dump counts.
+
+No database is asked and no meaning of a request enters. Answers to RFC 2367 §3.1 for delivery and for DUMP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TypeVar
+
+from sallet import _core
+from sallet.pfkey.constants import SadbExtType
+from sallet.pfkey.convert import Refusal
+from sallet.pfkey.dialects import Dialect
+from sallet.pfkey.messages import Extension, Message
+
+_View = TypeVar("_View", _core.SaView, _core.PolicyView)
+
+
+class Delivery(Enum):
+    """Who hears a message."""
+
+    ONE = auto()
+    """The socket that asked."""
+    ALL = auto()
+    """Every open socket."""
+    REGISTERED = auto()
+    """Every socket that registered anything, and the one that asked."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """What a connection has asked for itself."""
+
+    registered: set[int] = field(default_factory=set)
+    promiscuous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Message):
+    """A message with who hears it, and what it tells about, so that other dialects can tell it their way."""
+
+    delivery: Delivery = Delivery.ONE
+    subject: _core.SaView | _core.PolicyView | None = field(default=None, repr=False)
+
+
+def reply(
+    message: Message,
+    extensions: Mapping[SadbExtType, Extension],
+    *,
+    errno: int = 0,
+    satype: int | None = None,
+    seq: int | None = None,
+    reserved: int = 0,
+    delivery: Delivery = Delivery.ONE,
+    subject: _core.SaView | _core.PolicyView | None = None,
+) -> Reply:
+    """Answer a message: its type, sequence number and process, with what is told."""
+    return Reply(
+        message.type,
+        message.satype if satype is None else satype,
+        errno,
+        message.seq if seq is None else seq,
+        message.pid,
+        reserved,
+        extensions,
+        delivery,
+        subject,
+    )
+
+
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.10
+# # DUMP is one message for each SA, from one snapshot, and says which is the last
+def dumped(
+    views: Sequence[_View], told: Callable[[_View, int], Reply], dialect: Dialect, *, newest_first: bool
+) -> Iterator[Reply]:
+    """Tell every entry of a snapshot, numbered as the dialect numbers them; the last has 0.
+
+    Raises:
+        Refusal: there is none (no-entries).
+    """
+    if not views:
+        raise Refusal("no-entries")
+    count = len(views)
+    order = range(count - 1, -1, -1) if newest_first else range(count)
+    if dialect.dump_counts_down:
+        return (told(views[at], count - 1 - nth) for nth, at in enumerate(order))
+    return (told(views[at], (nth + 1) % count) for nth, at in enumerate(order))
+
+
+def flushed(message: Message, count: int, dialect: Dialect) -> list[Reply]:
+    """Tell everybody of a flush, and its sender as often as the dialect does."""
+    everybody = reply(message, {}, delivery=Delivery.ALL)
+    if not dialect.flush_answers_twice:
+        return [everybody]
+    return [everybody, reply(message, {})] if count else [reply(message, {})]
