@@ -78,7 +78,12 @@ _LEVELS: Final[dict[int, str]] = {
     IpsecLevel.REQUIRE: "require",
     IpsecLevel.UNIQUE: "unique",
 }
-_PROTOCOLS: Final[dict[int, str]] = {IpProtocol.ESP: "esp", IpProtocol.AH: "ah", IpProtocol.IPCOMP: "ipcomp"}
+_PROTOCOLS: Final[dict[int, str]] = {
+    IpProtocol.ESP: "esp",
+    IpProtocol.AH: "ah",
+    IpProtocol.IPCOMP: "ipcomp",
+    IpProtocol.TCP: "tcp",
+}
 _SCOPES: Final = {0: "any", 1: "global", 2: "ifnet", 4: "pcb"}
 _COMPRESSIONS: Final[dict[int, str]] = {int(number): number.name.lower() for number in SadbCompression}
 _NEVER: Final = " " * 20

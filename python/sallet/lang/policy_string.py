@@ -7,6 +7,7 @@ Answers to ipsec_set_policy(3) of KAME and ipsec-tools, and to the `-P` part of 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
@@ -40,8 +41,13 @@ _ACTIONS: Final = {
     "entrust": IpsecPolicyType.ENTRUST,
     "bypass": IpsecPolicyType.BYPASS,
 }
-_PROTOCOLS: Final = {"esp": IpProtocol.ESP, "ah": IpProtocol.AH, "ipcomp": IpProtocol.IPCOMP}
-_MODES: Final = {"transport": IpsecMode.TRANSPORT, "tunnel": IpsecMode.TUNNEL}
+_PROTOCOLS: Final = {
+    "esp": IpProtocol.ESP,
+    "ah": IpProtocol.AH,
+    "ipcomp": IpProtocol.IPCOMP,
+    "tcp": IpProtocol.TCP,
+}
+_MODES: Final = {"transport": IpsecMode.TRANSPORT, "tunnel": IpsecMode.TUNNEL, "any": IpsecMode.ANY}
 _LEVELS: Final = {
     "default": IpsecLevel.DEFAULT,
     "use": IpsecLevel.USE,
@@ -59,7 +65,36 @@ _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _RULE_SHAPE: Final = "write a rule as PROTOCOL/MODE/[SOURCE-DESTINATION]/LEVEL, as in esp/transport//require"
 
 
-def parse(text: str, *, priority: bool = True, filename: str = "policy") -> Policy:
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What the ipsec_set_policy(3) of one system reads besides what all of them do."""
+
+    priority: bool = True
+    """Whether a policy may say its priority."""
+    priority_refusal: str = "syntax error"
+    """What is said of one that says it where it may not."""
+    forward_is_inbound: bool = False
+    """Whether `fwd` means `in`: there is no third list."""
+    ports: bool = True
+    """Whether the ends of a tunnel may have ports."""
+    words: frozenset[str] = frozenset({"esp", "ah", "ipcomp", "transport", "tunnel"})
+    """The protocols and modes of a rule."""
+
+
+_EVERYWHERE: Final = Grammar()
+NO_PRIORITY: Final = "Policies carry no priority here"
+_KAME: Final = Grammar(False, forward_is_inbound=True, ports=False, words=_EVERYWHERE.words | {"tcp"})
+GRAMMARS: Final = {
+    "sallet": _EVERYWHERE,
+    "linux": _EVERYWHERE,
+    "kame": _KAME,
+    "netbsd": Grammar(False, NO_PRIORITY, forward_is_inbound=True),
+    "freebsd": replace(_KAME, words=_KAME.words | {"any"}),
+}
+"""The rows by dialect."""
+
+
+def parse(text: str, *, priority: bool = True, filename: str = "policy", dialect: str = "sallet") -> Policy:
     """Read a policy string as ipsec_set_policy(3) takes it; a bare direction is the policy of a deletion.
 
     # Errors
@@ -70,14 +105,18 @@ def parse(text: str, *, priority: bool = True, filename: str = "policy") -> Poli
     try:
         if ";" in tokens:
             raise Complaint(tokens.index(";"), "a policy string holds one policy", "remove the semicolon")
-        return parse_tokens(tuple(tokens), priority, True)
+        return parse_tokens(tuple(tokens), priority, True, dialect=dialect)
     except Complaint as complaint:
         raise_placed(complaint, text, filename, chunk, semicolon=False)
 
 
 @lru_cache(maxsize=4096)
 def parse_tokens(
-    tokens: tuple[str, ...], priority: bool, strict: bool, missing_level: str = "default"
+    tokens: tuple[str, ...],
+    priority: bool,
+    strict: bool,
+    missing_level: str = "default",
+    dialect: str = "sallet",
 ) -> Policy:
     """Read a policy from its tokens; a strict reader refuses the numbers that others replace silently.
 
@@ -86,18 +125,19 @@ def parse_tokens(
     # Errors
     `Complaint` with the number of the token within the policy.
     """
-    return _Reader(tokens, priority, strict, missing_level).policy()
+    return _Reader(tokens, priority, strict, missing_level, GRAMMARS[dialect]).policy()
 
 
 class _Reader:
     """Walks over the tokens of one policy."""
 
     def __init__(
-        self, tokens: tuple[str, ...], priority: bool, strict: bool, missing_level: str = "default"
+        self, tokens: tuple[str, ...], priority: bool, strict: bool, missing_level: str, grammar: Grammar
     ) -> None:
         self.tokens = (*tokens, "")
         self.at = 0
-        self.priority_known = priority
+        self.grammar = grammar
+        self.priority_known = priority and grammar.priority
         self.strict = strict
         self.missing_level = _LEVELS[missing_level]
 
@@ -106,6 +146,8 @@ class _Reader:
         direction = DIRECTIONS.get(self.tokens[0])
         if direction is None:
             raise Complaint(0, "a policy begins with its direction", "write in, out or fwd behind -P")
+        if direction is IpsecDirection.FORWARD and self.grammar.forward_is_inbound:
+            direction = IpsecDirection.INBOUND
         self.at = 1
         priority = self.priority()
         word = self.tokens[self.at]
@@ -134,14 +176,24 @@ class _Reader:
         if word not in ("prio", "priority") and not (word[:1] == "-" and _SIGNED.fullmatch(word)):
             return default
         if not self.priority_known:
-            raise Complaint(self.at, "policies of this form carry no priority", "remove `prio' and its value")
+            raise Complaint(
+                self.at,
+                "policies of this form carry no priority",
+                "remove `prio' and its value",
+                classic=self.grammar.priority_refusal,
+            )
         start = self.at
         if word[:1] != "-":
             self.at += 1
         wanted = self._priority_value()
         value = PRIORITY_DEFAULT - wanted
         if not 0 < value <= 0xFFFFFFFF:
-            raise Complaint(start, "this priority is out of range", "stay within -2147483647 … 2147483647")
+            raise Complaint(
+                start,
+                "this priority is out of range",
+                "stay within -2147483647 … 2147483647",
+                classic="Priority out of range",
+            )
         return value
 
     def _priority_value(self) -> int:
@@ -181,7 +233,7 @@ class _Reader:
     def request(self, direction: IpsecDirection) -> Request:
         """Read one rule."""
         protocol = _PROTOCOLS.get(self.tokens[self.at])
-        if protocol is None:
+        if protocol is None or self.tokens[self.at] not in self.grammar.words:
             raise Complaint(
                 self.at, "a rule begins with esp, ah or ipcomp", _RULE_SHAPE, classic="Invalid ipsec protocol"
             )
@@ -189,7 +241,7 @@ class _Reader:
         self._slash("a mode follows the protocol")
         mode = _MODES.get(self.tokens[self.at])
         mode_at = self.at
-        if mode is None:
+        if mode is None or self.tokens[self.at] not in self.grammar.words:
             raise Complaint(
                 self.at, "the mode is transport or tunnel", _RULE_SHAPE, classic="Invalid ipsec mode"
             )
@@ -232,7 +284,7 @@ class _Reader:
         if not pieces:
             return None, None
         found = _ENDPOINTS.fullmatch("".join(pieces))
-        if found is None:
+        if found is None or ("[" in pieces and not self.grammar.ports):
             raise Complaint(
                 start,
                 "the ends of a tunnel are two addresses with a hyphen between them",
@@ -268,7 +320,10 @@ class _Reader:
             return level, int(number)
         if self.strict:
             raise Complaint(
-                self.at - 1, f"unique takes numbers from 1 to {MANUAL_REQID_MAX}", "choose a smaller number"
+                self.at - 1,
+                f"unique takes numbers from 1 to {MANUAL_REQID_MAX}",
+                "choose a smaller number",
+                classic="Invalid ipsec level",
             )
         # Every old system picks a number of its own here and says nothing.
         return level, 0
@@ -279,13 +334,16 @@ def _ends(
 ) -> tuple[Address | None, Address | None]:
     """Make two addresses out of the words, `me` and `any` included."""
     source, destination = found["source"] or "", found["destination"] or ""
-    local, remote = (source, destination) if direction is IpsecDirection.OUTBOUND else (destination, source)
-    if local == "me" and remote == "any":
+    words = {source, destination}
+    if words == {"me", "any"}:
+        # The ends of the socket's own packets, which an empty place says, too.
+        if (direction is IpsecDirection.OUTBOUND) == (source == "me"):
+            return None, None
         raise Complaint(
             index,
-            "`me' and `any' stand for the ends of a socket's own packets and need a socket",
-            "write the addresses of the two ends",
-            classic="Invalid address specification",
+            f"`{source}-{destination}' is the other direction",
+            "outbound is from me to any, inbound from any to me",
+            classic="Invalid direciton",
         )
     first = _address(source, found["source_port"], index)
     second = _address(destination, found["destination_port"], index)
@@ -320,5 +378,10 @@ def _address(text: str, port: str | None, index: int) -> Address:
         )
     number = int(port or 0)
     if number > 65535:
-        raise Complaint(index, f"port {number} does not exist", "ports end at 65535")
+        raise Complaint(
+            index,
+            f"port {number} does not exist",
+            "ports end at 65535",
+            classic="Invalid address specification",
+        )
     return Address(address, number, address.max_prefixlen, 0)
