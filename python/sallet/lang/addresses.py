@@ -10,8 +10,8 @@ import re
 from typing import Final, TypeAlias
 
 from sallet.lang.cursor import Cursor
+from sallet.lang.ends import numeric
 from sallet.lang.lexer import Complaint
-from sallet.lang.policy_string import numeric
 from sallet.lang.statements import IpAddress, Range
 from sallet.lang.words import PROTOCOLS
 
@@ -78,10 +78,13 @@ def _version(flags: str) -> int | None:
 
 def endpoint(cursor: Cursor) -> Endpoint:
     """Read one address of an association, with a port where the form knows one."""
+    return with_port(cursor) if cursor.form.ipsec_tools else (hosts(cursor), 0)
+
+
+def with_port(cursor: Cursor) -> Endpoint:
+    """Read one address and the port behind it, if one stands there."""
     found = hosts(cursor)
-    if cursor.form.ipsec_tools and cursor.peek() == "[":
-        return found, port(cursor)
-    return found, 0
+    return (found, port(cursor)) if cursor.peek() == "[" else (found, 0)
 
 
 def original(cursor: Cursor) -> IpAddress | None:

@@ -80,8 +80,9 @@ def _read_ipcomp(cursor: Cursor, statement: AddSa) -> None:
     word = cursor.take()
     if word not in COMPRESSION:
         raise Complaint(cursor.at - 1, f"`{word}' is no compression", "write -C deflate")
-    if word in COMPRESSION_REFUSED and cursor.form.strict_keys:
-        raise Complaint(cursor.at - 1, f"{word} is {NOT_PROVIDED}", "write -C deflate")
+    if word in COMPRESSION_REFUSED:
+        why = f"{word} is {NOT_PROVIDED}"
+        raise Complaint(cursor.at - 1, why, "write -C deflate", classic=why)
     statement.compression = word
     if cursor.peek() == "-R":
         cursor.at += 1
@@ -126,12 +127,12 @@ def _names(dialect: str) -> set[str]:
 
 def _numbered(cursor: Cursor, word: str, known: AlgorithmWord, flag: str) -> None:
     """Refuse an algorithm that no association can have, or that no message of the form's dialect can name."""
-    if known.refusal and cursor.form.strict_keys:
+    if known.refusal and (cursor.form.strict_keys or known.refusal == NOT_PROVIDED):
         raise Complaint(
             cursor.at - 1,
             f"{word} is {known.refusal}",
             "choose another algorithm",
-            classic="Invalid algorithm type",
+            classic=f"{word} is {NOT_PROVIDED}",
         )
     dialect = DIALECTS[cursor.form.dialect]
     numbers = dialect.encrypt_numbers if flag == "-E" else dialect.auth_numbers
@@ -177,7 +178,7 @@ def _fit(cursor: Cursor, word: str, known: AlgorithmWord, bits: int) -> None:
     short = known.salt_bits and bits + known.salt_bits in known.key_bits
     raise Complaint(
         cursor.at - 1,
-        f"{word} takes {known.expectation()}; this key has {bits} bits",
+        f"key is {bits} bits, {word} {known.expectation()}",
         f"append the {known.salt_bits // 8} bytes of salt to the key"
         if short
         else "give a key of that length",

@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from sallet.lang import addresses
 from sallet.lang.cursor import Cursor
 from sallet.lang.lexer import Complaint
-from sallet.lang.statements import Extensions
+from sallet.lang.statements import Extensions, Natt
+from sallet.lang.words import NOT_PROVIDED
 from sallet.pfkey.constants import IpsecMode
 
 _MODES: Final = {"transport": IpsecMode.TRANSPORT, "tunnel": IpsecMode.TUNNEL, "any": IpsecMode.ANY}
 _PADDINGS: Final = ("seq-pad", "random-pad", "zero-pad")
 ELSEWHERE: Final = {
     "-ctx": "security contexts belong to SELinux, which asks the kernel and not this daemon",
-    "-esp_frag": "fragmenting before ESP-in-UDP is not provided",
+    "-esp_frag": "packets are not cut to pieces before they go into UDP",
     "-hwif": "there is no hardware to offload to",
-    "-natt": "this spelling is FreeBSD's",
     "tagged": "packet tags belong to the BSD packet filters",
 }
 _ELSEWHERE_NEXT: Final = {
-    "-natt": "write add SOURCE[port] DESTINATION[port] esp-udp ...",
     "-esp_frag": "remove it; lower the MTU of the route instead",
+    "tagged": "write the two networks and the protocol instead",
 }
 _OPTION_END: Final = frozenset({"-E", "-A", "-C"})
 
@@ -33,7 +34,12 @@ _OPTION_END: Final = frozenset({"-E", "-A", "-C"})
 def refuse_elsewhere(cursor: Cursor) -> None:
     """Refuse a word of the grammar whose meaning lives in another system."""
     word = cursor.peek()
-    raise Complaint(cursor.at, ELSEWHERE[word], _ELSEWHERE_NEXT.get(word, "remove it"))
+    raise Complaint(
+        cursor.at,
+        f"{word} is {NOT_PROVIDED}: {ELSEWHERE[word]}",
+        _ELSEWHERE_NEXT.get(word, "remove it"),
+        classic=f"{word} is {NOT_PROVIDED}",
+    )
 
 
 def read(cursor: Cursor) -> Extensions:
@@ -105,6 +111,17 @@ def _esn(cursor: Cursor, found: Extensions) -> None:
     found.esn = True
 
 
+def _natt(cursor: Cursor, found: Extensions) -> None:
+    if not cursor.form.natt:
+        raise Complaint(
+            cursor.at - 1,
+            "this spelling is FreeBSD's",
+            "write add SOURCE[port] DESTINATION[port] esp-udp …, or use --form freebsd",
+        )
+    (initiator, first), (responder, second) = addresses.with_port(cursor), addresses.with_port(cursor)
+    found.natt = Natt(initiator[0], responder[0], (first, second))
+
+
 def _only_ipsec_tools(cursor: Cursor) -> None:
     """Refuse a word that KAME's setkey does not have."""
     if not cursor.form.ipsec_tools:
@@ -121,4 +138,5 @@ EXTENSIONS: Final[dict[str, Callable[[Cursor, Extensions], None]]] = {
     "-bs": _soft_bytes,
     "-f": _flag,
     "-esn": _esn,
+    "-natt": _natt,
 }

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from sallet.lang.policy_string import GRAMMARS, Grammar
+from sallet.pfkey.constants import MANUAL_REQID_MAX, IpsecLevel
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -23,8 +26,12 @@ class Form:
     """A file is checked whole and applied whole; otherwise command by command."""
     forward_too: bool
     """An `in` policy is sent a second time as `fwd`."""
-    priority: bool
-    """Policies may carry `prio`."""
+    grammar: Grammar
+    """How its policies are read."""
+    errors: str
+    """Whose diagnostics it prints, and on which stream: `sallet`, `ipsec-tools` or `kame`."""
+    flags: str
+    """Its one-letter options, as getopt(3) takes them."""
     cyclic_by_default: bool
     """An SA without `-f nocyclic-seq` says that its sequence number may wrap."""
     sends_flags: bool
@@ -52,12 +59,21 @@ class Form:
     cipher_names: Mapping[str, str]
     mac_names: Mapping[str, str]
     """What a dump calls an algorithm."""
-    missing_level: str = "default"
-    """The level of a policy's rule that names none."""
-    forward_is_inbound: bool = False
-    """A `fwd` policy is an `in` policy; it is refused or a list of its own otherwise."""
+    negotiates: bool = False
+    """`getspi` and `update`, which NetBSD-current added."""
+    natt: bool = False
+    """`-natt`, which FreeBSD added."""
+    nat_line: str = ""
+    """How a dump shows the original addresses of an encapsulated SA; nothing where it does not."""
+    renumbers_above: int = 0
+    """`unique:N` above it gets another number from the system; 0 where every N is kept."""
     scopes: bool = False
-    """A dump of the SPD shows the scope of each policy."""
+    """A dump of the SPD can be asked for by scope, and shows the scope of each policy."""
+
+    @property
+    def priority(self) -> bool:
+        """Whether policies may carry `prio`."""
+        return self.grammar.priority
 
 
 _OLD_NAMES: Final = {
@@ -83,6 +99,8 @@ _KAME_NAMES: Final = _OLD_NAMES | {
     "hmac-sha2-512-256": "hmac-sha2-512",
 }
 _ICMP, _GRE, _ICMP6, _MH = 1, 47, 58, 135
+_IPSEC_TOOLS_FLAGS: Final = "acdf:HlnvxDFPphVrk?"
+_EVERY_FLAG: Final = "acdf:gHlnNvxDFPphtVrk?"
 
 _ROWS: Final = (
     Form(
@@ -90,7 +108,9 @@ _ROWS: Final = (
         dialect="sallet",
         transaction=True,
         forward_too=True,
-        priority=True,
+        grammar=GRAMMARS["sallet"],
+        errors="sallet",
+        flags=_EVERY_FLAG,
         cyclic_by_default=False,
         sends_flags=False,
         old_formats=frozenset({"ah-old", "esp-old"}),
@@ -105,13 +125,17 @@ _ROWS: Final = (
         trailing_blank=True,
         cipher_names={},
         mac_names=_LINUX_NAMES,
+        negotiates=True,
+        nat_line="\tNAT OA={0}",
     ),
     Form(
         name="linux",
         dialect="linux",
         transaction=False,
         forward_too=True,
-        priority=True,
+        grammar=GRAMMARS["linux"],
+        errors="ipsec-tools",
+        flags=_IPSEC_TOOLS_FLAGS,
         cyclic_by_default=False,
         sends_flags=False,
         old_formats=frozenset(),
@@ -126,13 +150,16 @@ _ROWS: Final = (
         trailing_blank=True,
         cipher_names={},
         mac_names=_LINUX_NAMES,
+        nat_line="\tNAT OA={0}",
     ),
     Form(
         name="kame",
         dialect="kame",
         transaction=False,
         forward_too=False,
-        priority=False,
+        grammar=GRAMMARS["kame"],
+        errors="kame",
+        flags="acdf:hlvxDFP",
         cyclic_by_default=True,
         sends_flags=True,
         old_formats=frozenset({"ah-old", "esp-old"}),
@@ -151,14 +178,22 @@ _ROWS: Final = (
 )
 _KAME: Final = _ROWS[-1]
 # The page of QNX: "If the level isn't specified in the setkey command, unique is used by default."
-_QNX: Final = replace(_KAME, name="qnx", missing_level="unique")
+_QNX: Final = replace(
+    _KAME,
+    name="qnx",
+    grammar=replace(GRAMMARS["kame"], missing_level=IpsecLevel.UNIQUE),
+)
 
 _NETBSD: Final = replace(
     _KAME,
     name="netbsd",
     dialect="netbsd",
+    grammar=GRAMMARS["netbsd"],
+    flags=_IPSEC_TOOLS_FLAGS,
     ipsec_tools=True,
-    forward_is_inbound=True,
+    negotiates=True,
+    nat_line="\tNAT OA={0}",
+    renumbers_above=MANUAL_REQID_MAX,
     any_word="reserved",
     bare_ports=frozenset({_ICMP, _ICMP6, _GRE, _MH}),
     coded=frozenset({_ICMP, _ICMP6, _MH}),
@@ -166,7 +201,17 @@ _NETBSD: Final = replace(
     mac_names=_LINUX_NAMES,
 )
 _FREEBSD: Final = replace(
-    _KAME, name="freebsd", dialect="freebsd", window_max=(2**32 - 33) // 8, trailing_blank=False, scopes=True
+    _KAME,
+    name="freebsd",
+    dialect="freebsd",
+    grammar=GRAMMARS["freebsd"],
+    flags="acdf:ghltvxDFP",
+    window_max=(2**32 - 33) // 8,
+    trailing_blank=False,
+    scopes=True,
+    natt=True,
+    nat_line="\tNAT: OAI={0} OAR={1}",
+    renumbers_above=MANUAL_REQID_MAX,
 )
 
 FORMS: Final[dict[str, Form]] = {row.name: row for row in (*_ROWS, _QNX, _NETBSD, _FREEBSD)}

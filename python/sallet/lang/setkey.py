@@ -1,4 +1,4 @@
-"""The grammar of setkey: one function for each verb, found in a table.
+"""Reads setkey text: statement by statement, each by the function of its verb.
 
 No socket, no look-up on the host and no PF_KEY number may enter. Answers to setkey(8), both kinds.
 `parse` reads a whole text; `statements` reads on demand, as the tools that act command by command do.
@@ -6,41 +6,17 @@ No socket, no look-up on the host and no PF_KEY number may enter. Answers to set
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Final
+from collections.abc import Iterator
 
-from sallet.lang import addresses, algorithms, extensions
 from sallet.lang.cursor import Cursor
 from sallet.lang.forms import FORMS, Form
 from sallet.lang.lexer import Chunk, Complaint, SetkeyError, chunks, raise_placed
-from sallet.lang.policy_string import DIRECTIONS, parse_tokens
-from sallet.lang.setkey_messages import plan, remarks, to_messages
-from sallet.lang.statements import (
-    AddSa,
-    Names,
-    NameSa,
-    NoNames,
-    Place,
-    PolicyStatement,
-    Statement,
-    Whole,
-)
-from sallet.pfkey.constants import IpsecDirection, IpsecPolicyType, SadbSatype
+from sallet.lang.setkey_messages import plan, to_messages
+from sallet.lang.setkey_remarks import remarks
+from sallet.lang.statements import Names, NoNames, Place, Statement, Whole
+from sallet.lang.verbs import VERBS
 
 __all__ = ["check", "parse", "plan", "remarks", "statements", "to_messages"]
-
-_SATYPES: Final = {
-    "esp": SadbSatype.ESP,
-    "ah": SadbSatype.AH,
-    "ipcomp": SadbSatype.X_IPCOMP,
-    "tcp": SadbSatype.X_TCPSIGNATURE,
-    "esp-udp": SadbSatype.ESP,
-    "esp-old": SadbSatype.ESP,
-    "ah-old": SadbSatype.AH,
-}
-_OLD: Final = {"esp-old": "RFC 1827", "ah-old": "RFC 1826"}
-_RESERVED_SPIS: Final = 255
 
 
 def parse(
@@ -148,177 +124,3 @@ def _unended(complaint: Complaint, tokens: list[str]) -> Complaint:
         complaint.text = f"`{tokens[at]}' begins a statement, and the one before it does not end"
         complaint.next_step = "end the statement before it with a semicolon"
     return complaint
-
-
-def _protocol(cursor: Cursor) -> tuple[int, str]:
-    """Read the protocol of an association: its SATYPE, and the word, which may say more."""
-    word = cursor.take()
-    if word in _OLD and word not in cursor.form.old_formats:
-        raise Complaint(
-            cursor.at - 1, f"{word} is the form of {_OLD[word]}, which is not provided", f"write {word[:-4]}"
-        )
-    satype = _SATYPES.get(word)
-    if satype is None or (word == "esp-udp" and not cursor.form.ipsec_tools):
-        raise Complaint(
-            cursor.at - 1, "the protocol of an SA is esp, ah, ipcomp, tcp or esp-udp", "write esp or ah"
-        )
-    return satype, word
-
-
-def _pair(cursor: Cursor) -> tuple[addresses.Endpoint, addresses.Endpoint]:
-    """Read the two addresses of an association."""
-    source = addresses.endpoint(cursor)
-    destination = addresses.endpoint(cursor)
-    if not addresses.share_family(source[0], destination[0]):
-        raise Complaint(
-            cursor.at - 1,
-            "source and destination are of different families",
-            "write two IPv4 or two IPv6 addresses",
-            classic="Family mismatch",
-        )
-    return source, destination
-
-
-def _spi(cursor: Cursor, satype: int) -> int:
-    """Read an SPI, decimal or hexadecimal."""
-    spi = cursor.number("an SPI", 0xFFFFFFFF)
-    if cursor.form.strict_spi and spi <= _RESERVED_SPIS and satype in (SadbSatype.ESP, SadbSatype.AH):
-        raise Complaint(
-            cursor.at - 1,
-            f"SPI {spi} is reserved: SPIs 0 to 255 are IANA's (RFC 4303 section 2.1)",
-            "choose one from 256 up",
-            classic="SPI range violation",
-        )
-    return spi
-
-
-def _add(cursor: Cursor) -> Statement:
-    """`add SOURCE DESTINATION PROTOCOL SPI [EXTENSION]… ALGORITHMS`."""
-    source, destination = _pair(cursor)
-    satype, word = _protocol(cursor)
-    encapsulated = word == "esp-udp"
-    original = addresses.original(cursor) if encapsulated and not cursor.at_number() else None
-    ports = (source[1], destination[1])
-    if any(ports) and not encapsulated and cursor.form.strict_spi:
-        raise Complaint(
-            cursor.at - 1, "only an SA inside UDP has ports", "write esp-udp, or remove the ports"
-        )
-    spi = _spi(cursor, satype)
-    words = extensions.read(cursor)
-    statement = AddSa(
-        cursor.place,
-        satype,
-        source[0],
-        destination[0],
-        ports,
-        spi,
-        words,
-        encapsulated=encapsulated,
-        old=word in _OLD,
-        original=original,
-    )
-    algorithms.read(cursor, statement)
-    return statement
-
-
-def _name_sa(cursor: Cursor) -> Statement:
-    """`get` and `delete SOURCE DESTINATION PROTOCOL SPI`."""
-    verb = cursor.tokens[0]
-    source, destination = _pair(cursor)
-    satype, _ = _protocol(cursor)
-    spi = 0 if verb == "deleteall" else cursor.number("an SPI", 0xFFFFFFFF)
-    remark = "WARNING: mode is obsolete." if cursor.peek()[:1] == "-" else ""
-    if remark:
-        extensions.read(cursor)
-    return NameSa(cursor.place, verb, satype, source[0], destination[0], spi, remark)
-
-
-def _whole_sad(cursor: Cursor) -> Statement:
-    """`flush [PROTOCOL]` and `dump [PROTOCOL]`."""
-    satype = _protocol(cursor)[0] if cursor.peek() else SadbSatype.UNSPEC
-    return Whole(cursor.place, cursor.tokens[0], satype)
-
-
-def _whole(cursor: Cursor) -> Statement:
-    """`spdflush` and `spddump`."""
-    return Whole(cursor.place, cursor.tokens[0])
-
-
-def _exit(cursor: Cursor) -> Statement:
-    """`exit`, `quit`, `bye`: nothing behind it is read."""
-    if not cursor.form.ipsec_tools:
-        raise Complaint(0, "this is no verb of setkey", "remove it")
-    return Whole(cursor.place, "exit")
-
-
-def _policy(cursor: Cursor) -> Statement:
-    """`spdadd`, `spdupdate` and `spddelete RANGE RANGE UPPER -P POLICY`."""
-    verb = cursor.tokens[0]
-    if verb == "spdupdate" and not cursor.form.ipsec_tools:
-        raise Complaint(0, "this is no verb of setkey", "write spdadd")
-    if cursor.peek() == "tagged":
-        extensions.refuse_elsewhere(cursor)
-    source = addresses.network(cursor)
-    destination = addresses.network(cursor)
-    addresses.same_family(cursor, source, destination)
-    upper = addresses.upper(cursor, source, destination)
-    if cursor.peek() in extensions.ELSEWHERE:
-        extensions.refuse_elsewhere(cursor)
-    if cursor.take() != "-P":
-        raise Complaint(
-            cursor.at - 1, "-P and the policy follow the protocol", "write -P in, -P out or -P fwd"
-        )
-    start = cursor.at
-    try:
-        form = cursor.form
-        policy = parse_tokens(
-            tuple(cursor.tokens[start:]), form.priority, form.strict_keys, form.missing_level
-        )
-    except Complaint as complaint:
-        complaint.index += start
-        raise
-    cursor.at = len(cursor.tokens)
-    if policy.direction == IpsecDirection.FORWARD and not cursor.form.ipsec_tools:
-        raise Complaint(start, "this form has no list for forwarded packets", "write -P in")
-    if policy.direction == IpsecDirection.FORWARD and form.forward_is_inbound:
-        policy = replace(policy, direction=IpsecDirection.INBOUND)
-    if verb != "spddelete":
-        _installable(cursor, start, policy.type, bool(policy.requests))
-    return PolicyStatement(cursor.place, verb, source, destination, upper, policy)
-
-
-def _installable(cursor: Cursor, start: int, action: int, has_requests: bool) -> None:
-    """Refuse what only sockets take, and a bare direction."""
-    words = cursor.tokens[start:]
-    if len(words) == 1 and words[0] in DIRECTIONS:
-        raise Complaint(len(cursor.tokens), "the policy has no action", "write ipsec, none or discard")
-    if not cursor.form.strict_keys:
-        return
-    if action in (IpsecPolicyType.ENTRUST, IpsecPolicyType.BYPASS):
-        raise Complaint(
-            start,
-            "entrust and bypass are policies of a socket, not of the SPD",
-            "write none to leave packets alone",
-        )
-    if action == IpsecPolicyType.IPSEC and not has_requests:
-        raise Complaint(
-            len(cursor.tokens), "ipsec asks for at least one rule", "write for example esp/transport//require"
-        )
-
-
-VERBS: Final[dict[str, Callable[[Cursor], Statement]]] = {
-    "add": _add,
-    "get": _name_sa,
-    "delete": _name_sa,
-    "deleteall": _name_sa,
-    "flush": _whole_sad,
-    "dump": _whole_sad,
-    "spdadd": _policy,
-    "spdupdate": _policy,
-    "spddelete": _policy,
-    "spdflush": _whole,
-    "spddump": _whole,
-    "exit": _exit,
-    "quit": _exit,
-    "bye": _exit,
-}

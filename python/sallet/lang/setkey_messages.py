@@ -21,7 +21,6 @@ from sallet.lang.statements import (
     Statement,
     Whole,
 )
-from sallet.lang.words import AUTHENTICATION, COMBINED, ENCRYPTION
 from sallet.pfkey.constants import (
     ULPROTO_ANY,
     IpsecDirection,
@@ -45,6 +44,7 @@ from sallet.pfkey.messages import (
     Replay,
     Sa,
     Sa2,
+    SpiRange,
 )
 
 _NAT_PORT: Final = 4500
@@ -71,10 +71,7 @@ _COMPRESSIONS: Final = {
     "lzs": SadbCompression.LZS,
 }
 _PADDING_FLAGS: Final = {"random-pad": SadbSaFlags.X_PRAND, "zero-pad": SadbSaFlags.X_PZERO}
-
-
-_COUNTER_MODES: Final = ("aes-ctr", "aes-gcm", "aes-ccm", "aes-gmac", "chacha20")
-"""One IV twice under one key gives these away (RFC 3686 section 2.1, RFC 4106 section 9)."""
+_ADD_VERBS: Final = {"add": SadbMsgType.ADD, "update": SadbMsgType.UPDATE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +116,11 @@ def orders(
 ) -> Iterator[Order]:
     """Yield the messages of one statement."""
     if isinstance(statement, AddSa):
-        for source, destination in _pairs(statement.sources, statement.destinations):
-            yield Order(statement, _add(statement, source, destination, form, dialect))
+        make = _getspi if statement.verb == "getspi" else _add
+        for source, destination in pairs(statement.sources, statement.destinations):
+            yield Order(statement, make(statement, source, destination, form, dialect))
     elif isinstance(statement, NameSa):
-        for source, destination in _pairs(statement.sources, statement.destinations):
+        for source, destination in pairs(statement.sources, statement.destinations):
             yield Order(statement, _name_sa(statement, source, destination))
     elif isinstance(statement, PolicyStatement):
         yield from _policy_orders(statement, form.forward_too and forward_too)
@@ -130,31 +128,7 @@ def orders(
         yield Order(statement, Message(_WHOLE_VERBS[statement.verb], statement.satype))
 
 
-def remarks(statement: Statement, form: str) -> list[str]:
-    """Return what a person should know about a statement that is carried out all the same."""
-    found = []
-    row = FORMS[form]
-    if isinstance(statement, NameSa) and statement.remark:
-        found.append(statement.remark)
-    if isinstance(statement, AddSa) and row.transaction:
-        padding = statement.extensions.padding
-        if padding in _PADDING_FLAGS:
-            found.append(f"-f {padding} has no effect: padding is 1, 2, 3 … (RFC 4303 section 2.4)")
-        cipher = statement.encryption
-        if cipher and statement.authentication is None and cipher.name not in {*COMBINED, "null"}:
-            found.append(f"{cipher.word} without -A does not notice changed packets")
-        if cipher and cipher.name.startswith(_COUNTER_MODES):
-            found.append(
-                f"{cipher.word} with a manual key: after a restart only its random IV epoch keeps IVs apart;"
-                " give it a new key then (RFC 8221 section 3)"
-            )
-        for words, algorithm in ((ENCRYPTION, cipher), (AUTHENTICATION, statement.authentication)):
-            if algorithm and words[algorithm.word].legacy:
-                found.append(f"{algorithm.word} is for peers that know nothing better (RFC 8221)")
-    return found
-
-
-def _pairs(
+def pairs(
     sources: tuple[IpAddress, ...], destinations: tuple[IpAddress, ...]
 ) -> Iterator[tuple[IpAddress, IpAddress]]:
     """Yield every pair of addresses of one family."""
@@ -169,10 +143,24 @@ def _host(address: IpAddress) -> Address:
     return Address(address, 0, address.max_prefixlen, ULPROTO_ANY)
 
 
+def _getspi(
+    statement: AddSa, source: IpAddress, destination: IpAddress, form: Form, dialect: Dialect
+) -> Message:
+    """Return the GETSPI for one pair of addresses; SPI 0 leaves the choice to the daemon."""
+    found: _Extensions = {
+        SadbExtType.X_SA2: Sa2(statement.extensions.mode, 0, statement.extensions.reqid),
+        SadbExtType.ADDRESS_SRC: _host(source),
+        SadbExtType.ADDRESS_DST: _host(destination),
+    }
+    if statement.spi:
+        found[SadbExtType.SPIRANGE] = SpiRange(statement.spi, statement.spi)
+    return Message(SadbMsgType.GETSPI, statement.satype, extensions=found)
+
+
 def _add(
     statement: AddSa, source: IpAddress, destination: IpAddress, form: Form, dialect: Dialect
 ) -> Message:
-    """Return the ADD for one pair of addresses."""
+    """Return the ADD or UPDATE for one pair of addresses."""
     words = statement.extensions
     found: _Extensions = {
         SadbExtType.SA: Sa(
@@ -200,7 +188,9 @@ def _add(
         found[SadbExtType.X_NAT_T_DPORT] = NatPort(statement.ports[1] or _NAT_PORT)
         if statement.original is not None:
             found[SadbExtType.X_NAT_T_OAI] = _host(statement.original)
-    return Message(SadbMsgType.ADD, statement.satype, extensions=found)
+        if statement.responder is not None:
+            found[SadbExtType.X_OAR_OR_SEC_CTX] = _host(statement.responder)
+    return Message(_ADD_VERBS[statement.verb], statement.satype, extensions=found)
 
 
 def _put_key(found: _Extensions, kind: SadbExtType, algorithm: Algorithm | None) -> None:
@@ -256,7 +246,7 @@ def _name_sa(statement: NameSa, source: IpAddress, destination: IpAddress) -> Me
 def _policy_orders(statement: PolicyStatement, forward_too: bool) -> Iterator[Order]:
     """Yield the policy for every pair, and behind each `in` its twin for forwarded packets."""
     policy = statement.policy
-    for source, destination in _pairs(statement.source.addresses, statement.destination.addresses):
+    for source, destination in pairs(statement.source.addresses, statement.destination.addresses):
         yield Order(statement, _policy(statement, source, destination, policy))
         if forward_too and policy.direction == IpsecDirection.INBOUND:
             twin = Policy(

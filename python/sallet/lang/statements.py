@@ -66,6 +66,15 @@ class Algorithm:
 
 
 @dataclass(slots=True)
+class Natt:
+    """`-natt INITIATOR [PORT] RESPONDER [PORT]`: original addresses, and the UDP ports."""
+
+    initiator: IpAddress
+    responder: IpAddress
+    ports: tuple[int, int]
+
+
+@dataclass(slots=True)
 class Extensions:
     """The optional words of `add`; every 0 and None stands for a word that is not there."""
 
@@ -80,11 +89,12 @@ class Extensions:
     """seq-pad, random-pad or zero-pad."""
     cyclic: bool | None = None
     esn: bool = False
+    natt: Natt | None = None
 
 
 @dataclass(slots=True)
 class AddSa:
-    """`add`: a security association with its keys."""
+    """`add`, `update` and `getspi`: a security association, with its keys but for the last of these."""
 
     place: Place
     satype: int
@@ -102,6 +112,10 @@ class AddSa:
     old: bool = False
     """In the format of RFC 1826 or RFC 1827."""
     original: IpAddress | None = None
+    """What the initiator's address was before it was translated."""
+    responder: IpAddress | None = None
+    """The same of the responder."""
+    verb: str = "add"
 
 
 @dataclass(slots=True)

@@ -41,16 +41,17 @@ class AlgorithmWord:
         return bits in self.key_bits if self.key_bits else self.minimum <= bits <= self.maximum
 
     def expectation(self) -> str:
-        """Say which keys fit: `160, 224 or 288 bits (20, 28 or 36 bytes; the last 4 are the salt)`."""
+        """Say which keys fit: `needs 160 (128 and a salt of 32), 224 or 288`."""
         if not self.key_bits:
-            return f"{self.minimum} to {self.maximum} bits" if self.maximum else "no key"
-        salt = f"; the last {self.salt_bits // 8} are the salt" if self.salt_bits else ""
-        return f"{_listed(self.key_bits)} bits ({_listed(tuple(n // 8 for n in self.key_bits))} bytes{salt})"
+            return f"takes {self.minimum} to {self.maximum}" if self.maximum else "takes none"
+        words = [str(bits) for bits in self.key_bits]
+        if self.salt_bits:
+            words[0] += f" ({self.key_bits[0] - self.salt_bits} and a salt of {self.salt_bits})"
+        return f"needs {_listed(words)}"
 
 
-def _listed(numbers: tuple[int, ...]) -> str:
-    """Write numbers as `1, 2 or 3`."""
-    words = [str(number) for number in numbers]
+def _listed(words: list[str]) -> str:
+    """Write words as `1, 2 or 3`."""
     return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 

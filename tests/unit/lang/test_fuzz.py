@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sallet.lang import dump, extensions, lexer, policy_string, setkey
 from sallet.lang.forms import FORMS
 from sallet.lang.lexer import SetkeyError
+from sallet.lang.verbs import VERBS
 
 _WORDS = [
-    *setkey.VERBS,
+    *VERBS,
     *extensions.EXTENSIONS,
     *["esp", "ah", "ipcomp", "tcp", "esp-udp", "esp-old", "any", "icmp6", "gre", "udp", "tagged", "-P"],
     *["-E", "-A", "-C", "-R", "aes-cbc", "null", "aes-gcm-16", "hmac-sha1", "deflate", "-4", "-n", "-46n"],

@@ -69,7 +69,11 @@ def test_accepted(text: str, head: str, rules: list[str]) -> None:
         ("in ipsec esp/transport//often", 25, "default, use, require or unique"),
         ("in ipsec esp/transport//require:3", 25, "only unique"),
         ("in ipsec esp/transport//unique:x", 25, "only unique"),
-        ("in ipsec esp/transport//unique:20000", 25, "1 to 16383"),
+        ("in ipsec esp/transport//unique:0", 25, "1 to 32767"),
+        ("in ipsec esp/transport//unique:32768", 25, "1 to 32767"),
+        ("in ipsec esp/transport//unique: 32768", 33, "1 to 32767"),
+        ("in ipsec esp/transport//unique: x", 25, "only unique"),
+        ("in ipsec esp/transport//use: 3", 30, "only unique"),
         ("in none esp/transport//use", 9, "nothing may follow"),
         ("out prio", 9, "priority is a number"),
         ("out prio often none", 10, "priority is a number"),
@@ -95,8 +99,3 @@ def test_a_reader_without_priorities_says_so() -> None:
         policy_string.parse("out prio high none", priority=False)
     assert "no priority" in caught.value.text
     assert policy_string.parse("out none", priority=False).priority == 0
-
-
-def test_old_readers_replace_a_number_that_is_too_large() -> None:
-    tokens = ("in", "ipsec", "esp", "/", "transport", "/", "/", "unique:20000")
-    assert policy_string.parse_tokens(tokens, True, False).requests[0].reqid == 0
