@@ -121,6 +121,10 @@ class Datapath:
     (RFC 3948) or None. The engine must live by the system clock. Nothing is opened before `start()`.
     """
     def __new__(cls, /, engine: Engine, *, tun_name: str = "sallet0", tun_mtu: SupportsIndex = 1400, bypass_mark: SupportsIndex = 23057, raw: bool = True, udp_port: SupportsIndex | None = None) -> Datapath: ...
+    def close_endpoint(self, /, address: IPv4Address | IPv6Address, port: SupportsIndex) -> None:
+        """
+        Gives the address up again. Raises OSError if the thread has ended by itself.
+        """
     def counters(self, /) -> "dict[str, int]":
         """
         The counters of the devices, by name; empty while it does not run.
@@ -139,6 +143,14 @@ class Datapath:
     def is_running(self, /) -> bool:
         """
         Whether the thread runs.
+        """
+    def open_endpoint(self, /, address: IPv4Address | IPv6Address, port: SupportsIndex, only_v6: bool) -> None:
+        """
+        Takes ESP in UDP at the address of a key manager's UDP socket; IKE stays with that socket.
+
+        The socket has to share its port (SO_REUSEPORT) and to be of the same user. `only_v6` is its
+        IPV6_V6ONLY. Does nothing while the thread does not run. Raises OSError (what is missing stands in its
+        text).
         """
     def start(self, /) -> None:
         """

@@ -2,6 +2,7 @@
 //! No address, route or rule may enter: those are `sallet.attach`.
 //! Answers to: ARCHITECTURE.md C.1, C.7, D.1, D.6.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -92,6 +93,24 @@ impl Datapath {
             .and_then(|running| running.failure().map(str::to_owned))
     }
 
+    /// Takes ESP in UDP at the address of a key manager's UDP socket; IKE stays with that socket.
+    ///
+    /// The socket has to share its port (SO_REUSEPORT) and to be of the same user. `only_v6` is its
+    /// IPV6_V6ONLY. Does nothing while the thread does not run. Raises OSError (what is missing stands in its
+    /// text).
+    fn open_endpoint(&self, py: Python<'_>, address: IpAddr, port: u16, only_v6: bool) -> PyResult<()> {
+        let address = SocketAddr::new(address, port);
+        self.ask(py, |running| {
+            running.open_endpoint(io::Endpoint { address, only_v6 })
+        })
+    }
+
+    /// Gives the address up again. Raises OSError if the thread has ended by itself.
+    fn close_endpoint(&self, py: Python<'_>, address: IpAddr, port: u16) -> PyResult<()> {
+        let address = SocketAddr::new(address, port);
+        self.ask(py, |running| running.close_endpoint(address))
+    }
+
     /// Lets the thread look at its timers now: a request may have brought one nearer.
     fn wake(&self) {
         if let Some(running) = self.running.lock().as_ref() {
@@ -109,5 +128,17 @@ impl Datapath {
             }
         }
         Ok(dict)
+    }
+}
+
+impl Datapath {
+    /// Asks the running thread for something, without holding the interpreter meanwhile.
+    fn ask(
+        &self,
+        py: Python<'_>,
+        what: impl FnOnce(&io::Datapath) -> std::io::Result<()> + Send,
+    ) -> PyResult<()> {
+        py.detach(|| self.running.lock().as_ref().map_or(Ok(()), what))?;
+        Ok(())
     }
 }

@@ -7,14 +7,17 @@ use crate::pool::Pool;
 use crate::port::{Hint, TunnelPort, WirePort};
 use crate::sys::BATCH;
 use crate::tun::TunDevice;
+use crate::udp_encap::Side;
 use crate::wire_sockets::WireSockets;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use sallet_core::engine::{Batch, Engine, Output};
 use sallet_core::time::Instant;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 const WAKE: Token = Token(0);
@@ -117,6 +120,15 @@ pub(crate) struct EventLoop {
     poll: Poll,
     pump: Pump<TunDevice, WireSockets>,
     stop: Arc<AtomicBool>,
+    orders: Receiver<Order>,
+}
+
+/// What the owner of the datapath asks of the thread; done when the answer is there.
+pub(crate) enum Order {
+    /// Take ESP in UDP at this socket, too.
+    Open(Side, SyncSender<io::Result<()>>),
+    /// Close the UDP socket of this address.
+    Close(SocketAddr, SyncSender<io::Result<()>>),
 }
 
 impl EventLoop {
@@ -127,15 +139,22 @@ impl EventLoop {
     pub(crate) fn new(
         pump: Pump<TunDevice, WireSockets>,
         stop: Arc<AtomicBool>,
+        orders: Receiver<Order>,
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let registry = poll.registry();
         registry.register(&mut SourceFd(&pump.tunnel.raw_fd()), TUN, Interest::READABLE)?;
-        for (index, fd) in pump.wire.raw_fds().into_iter().enumerate() {
+        for (fd, index) in pump.wire.raw_fds() {
             registry.register(&mut SourceFd(&fd), Token(WIRE + index), Interest::READABLE)?;
         }
-        Ok((Self { poll, pump, stop }, waker))
+        let made = Self {
+            poll,
+            pump,
+            stop,
+            orders,
+        };
+        Ok((made, waker))
     }
 
     /// Runs until it is stopped; the devices close when it returns.
@@ -158,7 +177,7 @@ impl EventLoop {
             }
             for event in &events {
                 match event.token() {
-                    WAKE => {}
+                    WAKE => self.follow_orders(),
                     TUN => self.pump.tunnel.mark_ready(),
                     Token(token) => self.pump.wire.mark_ready(token - WIRE),
                 }
@@ -168,6 +187,28 @@ impl EventLoop {
             self.pump.wire.maintain(now);
         }
         Ok(())
+    }
+
+    fn follow_orders(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            let (done, tell) = match order {
+                Order::Open(side, tell) => {
+                    let (fd, index) = self.pump.wire.add_udp(side);
+                    let token = Token(WIRE + index);
+                    let registry = self.poll.registry();
+                    (
+                        registry.register(&mut SourceFd(&fd), token, Interest::READABLE),
+                        tell,
+                    )
+                }
+                Order::Close(address, tell) => {
+                    self.pump.wire.remove_udp(address);
+                    (Ok(()), tell)
+                }
+            };
+            // Who asked may have given up waiting; what was asked is done all the same.
+            let _ = tell.send(done);
+        }
     }
 
     fn sleep(&self, now: Instant) -> Duration {

@@ -24,13 +24,16 @@ mod wire_sockets;
 
 pub use counters::Counters;
 pub use error::{StartError, errno_of};
+pub use udp_encap::Endpoint;
 
-use event_loop::{EventLoop, OnEvents, Pump};
+use event_loop::{EventLoop, OnEvents, Order, Pump};
 use mio::Waker;
 use sallet_core::engine::{Engine, Setting};
 use std::io;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -75,6 +78,8 @@ pub struct Datapath {
     counters: Arc<counters::Live>,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
+    orders: Sender<Order>,
+    sockets: raw_socket::SocketOptions,
     thread: Option<JoinHandle<()>>,
     failure: Arc<OnceLock<String>>,
 }
@@ -112,7 +117,8 @@ impl Datapath {
             .map_err(|error| io::Error::other(error.to_string()))?;
         let stop = Arc::new(AtomicBool::new(false));
         let pump = Pump::new(engine, tun, wire, Arc::clone(&on_events));
-        let (event_loop, waker) = EventLoop::new(pump, Arc::clone(&stop))?;
+        let (orders, received) = channel();
+        let (event_loop, waker) = EventLoop::new(pump, Arc::clone(&stop), received)?;
         let failure = Arc::new(OnceLock::new());
         let thread = spawn(event_loop, Arc::clone(&failure), on_events)?;
         Ok(Self {
@@ -120,6 +126,8 @@ impl Datapath {
             counters,
             stop,
             waker,
+            orders,
+            sockets,
             thread: Some(thread),
             failure,
         })
@@ -134,6 +142,35 @@ impl Datapath {
             // The thread catches its panics and tells them by `failure`.
             let _ = thread.join();
         }
+    }
+
+    /// Takes ESP in UDP at the address of a key manager's socket, from now on; IKE stays with the key manager.
+    ///
+    /// The calling thread's network namespace has to be that of [`Datapath::start`]. A socket of ours that had the
+    /// address before is replaced.
+    ///
+    /// # Errors
+    /// A [`StartError`] inside says what is missing: EADDRINUSE if the other socket does not share the port.
+    pub fn open_endpoint(&self, endpoint: Endpoint) -> io::Result<()> {
+        self.close_endpoint(endpoint.address)?;
+        let side = udp_encap::Side::open(endpoint, &self.sockets, clock::now())?;
+        self.order(|tell| Order::Open(side, tell))
+    }
+
+    /// Closes the socket at an address, if there is one.
+    ///
+    /// # Errors
+    /// The thread has ended.
+    pub fn close_endpoint(&self, address: SocketAddr) -> io::Result<()> {
+        self.order(|tell| Order::Close(address, tell))
+    }
+
+    fn order(&self, order: impl FnOnce(SyncSender<io::Result<()>>) -> Order) -> io::Result<()> {
+        let (tell, told) = sync_channel(1);
+        let ended = || io::Error::new(io::ErrorKind::NotConnected, "the datapath has ended");
+        self.orders.send(order(tell)).map_err(|_| ended())?;
+        self.waker.wake()?;
+        told.recv().map_err(|_| ended())?
     }
 
     /// The TUN device's name.

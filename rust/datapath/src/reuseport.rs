@@ -5,9 +5,10 @@
 use crate::error::StartError;
 use crate::sys;
 use sallet_core::time::Instant;
-use socket2::{Domain, Socket};
+use socket2::Socket;
 use std::fs;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -17,13 +18,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How soon it is looked at again when an IKE message reached the wrong socket.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The group of sockets on one port of one address family, ours among them.
+/// The group of sockets on one address and port, ours among them.
 ///
 /// The program names members by index. The kernel adds a new member at the end and fills the gap of a leaving one
 /// with the last; this keeps the same list, so the order of starting and restarting does not matter.
 pub(crate) struct Group {
-    port: u16,
-    domain: Domain,
+    address: SocketAddr,
     own: u64,
     order: Vec<u64>,
     looked: Instant,
@@ -31,14 +31,13 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Says which sockets are on the port already; call it before binding `socket` to it.
-    pub(crate) fn before_bind(socket: &Socket, domain: Domain, port: u16) -> Self {
+    /// Says which sockets are on `address` already; call it before binding `socket` to it.
+    pub(crate) fn before_bind(socket: &Socket, address: SocketAddr) -> Self {
         let own = inode_of(socket).unwrap_or(0);
         Self {
-            port,
-            domain,
+            address,
             own,
-            order: members(domain, port),
+            order: members(address),
             looked: Instant(0),
             hinted: false,
         }
@@ -71,7 +70,7 @@ impl Group {
         }
         self.looked = now;
         self.hinted = false;
-        if follow(&mut self.order, &members(self.domain, self.port), self.own) {
+        if follow(&mut self.order, &members(self.address), self.own) {
             self.attach(socket)?;
         }
         Ok(())
@@ -131,26 +130,37 @@ fn program(own: u32, ike: u32) -> [libc::sock_filter; 6] {
     ]
 }
 
-/// The inodes of the sockets bound to `port` of every address. Without /proc: none, we seem alone.
-fn members(domain: Domain, port: u16) -> Vec<u64> {
-    let table = if domain == Domain::IPV6 { "udp6" } else { "udp" };
+/// The inodes of the sockets bound to `address`. Without /proc: none, we seem alone.
+fn members(address: SocketAddr) -> Vec<u64> {
+    let table = if address.is_ipv6() { "udp6" } else { "udp" };
     // The calling thread's network namespace, which need not be the process's.
     fs::read_to_string(format!("/proc/thread-self/net/{table}"))
-        .map(|text| members_in(&text, port))
+        .map(|text| members_in(&text, address))
         .unwrap_or_default()
 }
 
-fn members_in(table: &str, port: u16) -> Vec<u64> {
-    let wanted = format!("{port:04X}");
+fn members_in(table: &str, address: SocketAddr) -> Vec<u64> {
+    let wanted = as_proc_writes(address);
     table
         .lines()
         .filter_map(|line| {
             let mut fields = line.split_ascii_whitespace();
-            let (address, line_port) = fields.nth(1)?.rsplit_once(':')?;
-            let everywhere = address.bytes().all(|digit| digit == b'0');
-            (everywhere && line_port == wanted).then(|| fields.nth(7)?.parse().ok())?
+            (fields.nth(1)? == wanted).then(|| fields.nth(7)?.parse().ok())?
         })
         .collect()
+}
+
+/// An address as proc(5) has it: words of 32 bits as this machine's numbers, and the port as people read it.
+fn as_proc_writes(address: SocketAddr) -> String {
+    let octets = match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = octets
+        .chunks_exact(4)
+        .map(|word| word.try_into().map_or(0, u32::from_ne_bytes));
+    let words: String = words.map(|word| format!("{word:08X}")).collect();
+    format!("{words}:{:04X}", address.port())
 }
 
 fn inode_of(socket: &Socket) -> Option<u64> {
@@ -162,6 +172,7 @@ fn inode_of(socket: &Socket) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::Domain;
 
     const TABLE: &str = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
   100: 00000000:1194 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 7001 2 0000000000000000 0
@@ -173,9 +184,15 @@ nonsense
 
     #[test]
     fn the_sockets_of_a_port_are_found() {
-        assert_eq!(members_in(TABLE, 4500), [7001, 7004]);
-        assert_eq!(members_in(TABLE, 500), [7003]);
-        assert_eq!(members_in("", 500), [0u64; 0]);
+        let found = |address: &str| members_in(TABLE, address.parse().unwrap());
+        assert_eq!(found("0.0.0.0:4500"), [7001]);
+        assert_eq!(found("[::]:4500"), [7004]);
+        assert_eq!(found("0.0.0.0:500"), [7003]);
+        assert_eq!(found("[2001:db8::1]:4500"), [0u64; 0]);
+        if cfg!(target_endian = "little") {
+            assert_eq!(found("127.0.0.1:4500"), [7002]);
+        }
+        assert_eq!(members_in("", "0.0.0.0:500".parse().unwrap()), [0u64; 0]);
     }
 
     #[test]
@@ -224,9 +241,9 @@ nonsense
     #[test]
     fn a_socket_finds_itself_in_proc() {
         let socket = Socket::new(Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
-        let any: std::net::SocketAddr = "0.0.0.0:0".parse().unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         socket.bind(&any.into()).unwrap();
-        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-        assert_eq!(members(Domain::IPV4, port), [inode_of(&socket).unwrap()]);
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(members(address), [inode_of(&socket).unwrap()]);
     }
 }

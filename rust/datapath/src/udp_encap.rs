@@ -11,6 +11,7 @@ use crate::reuseport::Group;
 use crate::sys::{self, BATCH, Message, Received, SentControl};
 use sallet_core::buffer::PacketBuf;
 use sallet_core::engine::Batch;
+use sallet_core::sa::UdpEncap as Ports;
 use sallet_core::terms::Spi;
 use sallet_core::time::Instant;
 use sallet_core::wire::ip::Summary;
@@ -26,20 +27,31 @@ const UDP: u8 = 17;
 /// Linux' number of `SO_NO_CHECK`, which the libc crate lacks.
 const SO_NO_CHECK: i32 = 11;
 
-/// One UDP socket of one address family.
-struct Side {
+/// Where a program takes IKE and the datapath ESP in UDP: the local address of a UDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Address and port; every address if it is unspecified.
+    pub address: SocketAddr,
+    /// `IPV6_V6ONLY` of the program's socket: the kernel puts only sockets that agree on it into one group.
+    pub only_v6: bool,
+}
+
+/// The UDP socket of one endpoint.
+pub(crate) struct Side {
     socket: Socket,
-    domain: Domain,
+    endpoint: Endpoint,
+    /// What the event loop knows the socket by, as long as it lives.
+    id: usize,
     group: Group,
     /// What `IP_MTU_DISCOVER` was last set to; `None` before the first packet and for IPv6.
     dont_fragment: Option<bool>,
     ready: bool,
 }
 
-/// The UDP sockets of ESP in UDP, on one port of IPv4 and, where there is IPv6, of IPv6.
+/// The UDP sockets of ESP in UDP.
 pub(crate) struct UdpEncap {
     sides: Vec<Side>,
-    port: u16,
+    next_id: usize,
     counters: Arc<Live>,
     too_long: Vec<TooLong>,
 }
@@ -62,35 +74,56 @@ impl TooLong {
 }
 
 impl UdpEncap {
-    /// Opens the sockets on `port` of every address, beside a key manager if one is there.
+    /// Opens the sockets on `port`, if there is one, of every address, beside a key manager if one is there.
     ///
     /// # Errors
     /// Says what is missing; EADDRINUSE if the other socket does not share the port.
     pub(crate) fn open(
-        port: u16,
+        port: Option<u16>,
         options: &SocketOptions,
         counters: Arc<Live>,
         now: Instant,
     ) -> Result<Self, StartError> {
-        let mut sides = Vec::with_capacity(2);
-        for domain in [Domain::IPV4, Domain::IPV6] {
-            match Side::open(port, domain, options, now) {
-                Ok(side) => sides.push(side),
-                Err(error) if domain == Domain::IPV6 && has_no_ipv6(&error) => {}
+        let mut opened = Self {
+            sides: Vec::with_capacity(2),
+            next_id: 0,
+            counters,
+            too_long: Vec::new(),
+        };
+        let everywhere: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        for (any, port) in everywhere.into_iter().zip(port.into_iter().cycle()) {
+            let endpoint = Endpoint {
+                address: (any, port).into(),
+                only_v6: true,
+            };
+            match Side::open(endpoint, options, now) {
+                Ok(side) => {
+                    opened.add(side);
+                }
+                Err(error) if any.is_ipv6() && has_no_ipv6(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self {
-            sides,
-            port,
-            counters,
-            too_long: Vec::new(),
-        })
+        Ok(opened)
     }
 
-    /// The port, which is the source port of what is sent.
-    pub(crate) const fn port(&self) -> u16 {
-        self.port
+    /// Adds a socket; returns its descriptor, and the number that the event loop shall know it by.
+    pub(crate) fn add(&mut self, mut side: Side) -> (RawFd, usize) {
+        side.id = self.next_id;
+        self.next_id += 1;
+        let known = (side.socket.as_raw_fd(), side.id);
+        self.sides.push(side);
+        known
+    }
+
+    /// Closes the socket of an address, if there is one.
+    pub(crate) fn remove(&mut self, address: SocketAddr) {
+        self.sides.retain(|side| side.endpoint.address != address);
+    }
+
+    /// Whether a packet from `source` and its `port` leaves by a socket of ours.
+    pub(crate) fn serves(&self, source: IpAddr, port: u16) -> bool {
+        self.sides.iter().any(|side| side.sends_from(source, port))
     }
 
     /// Takes what was too long for its route since the last call.
@@ -98,14 +131,14 @@ impl UdpEncap {
         self.too_long.drain(..)
     }
 
-    /// The descriptors, for the event loop.
-    pub(crate) fn raw_fds(&self) -> impl Iterator<Item = RawFd> + '_ {
-        self.sides.iter().map(|side| side.socket.as_raw_fd())
+    /// The descriptors and their numbers, for the event loop.
+    pub(crate) fn raw_fds(&self) -> impl Iterator<Item = (RawFd, usize)> + '_ {
+        self.sides.iter().map(|side| (side.socket.as_raw_fd(), side.id))
     }
 
-    /// Notes that the event loop saw descriptor number `index` readable.
-    pub(crate) fn mark_ready(&mut self, index: usize) {
-        if let Some(side) = self.sides.get_mut(index) {
+    /// Notes that the event loop saw the descriptor with number `id` readable.
+    pub(crate) fn mark_ready(&mut self, id: usize) {
+        if let Some(side) = self.sides.iter_mut().find(|side| side.id == id) {
             side.ready = true;
         }
     }
@@ -127,7 +160,7 @@ impl UdpEncap {
             side.ready = got == BATCH;
             more |= side.ready;
             for (mut buffer, beside) in scratch.buffers.drain(..got).zip(&scratch.received) {
-                if side.admit(&mut buffer, beside, self.port, &self.counters) {
+                if side.admit(&mut buffer, beside, &self.counters) {
                     add(&self.counters.udp_read_packets, 1);
                     add(&self.counters.udp_read_bytes, buffer.len());
                     batch.push(buffer);
@@ -139,12 +172,12 @@ impl UdpEncap {
         more
     }
 
-    /// Sends a run of complete packets, each with its destination port, in order.
-    pub(crate) fn send<'a>(&mut self, packets: impl Iterator<Item = (&'a [u8], u16)>) {
+    /// Sends a run of complete packets, each with its ports, in order.
+    pub(crate) fn send<'a>(&mut self, packets: impl Iterator<Item = (&'a [u8], Ports)>) {
         let mut run: Vec<Message<'a>> = Vec::with_capacity(BATCH);
-        let mut run_key = (Domain::IPV4, false);
-        for (packet, destination_port) in packets {
-            let Some((message, key)) = as_datagram(packet, destination_port) else {
+        let mut run_key = Leaving::NOTHING;
+        for (packet, ports) in packets {
+            let Some((message, key)) = as_datagram(packet, ports) else {
                 add(&self.counters.send_other, 1);
                 continue;
             };
@@ -158,16 +191,20 @@ impl UdpEncap {
         self.send_run(&run, run_key);
     }
 
-    fn send_run(&mut self, run: &[Message<'_>], (domain, dont_fragment): (Domain, bool)) {
+    fn send_run(&mut self, run: &[Message<'_>], key: Leaving) {
         if run.is_empty() {
             return;
         }
-        let Some(side) = self.sides.iter_mut().find(|side| side.domain == domain) else {
+        let Some(side) = self
+            .sides
+            .iter_mut()
+            .find(|side| side.sends_from(key.source, key.port))
+        else {
             add(&self.counters.send_no_socket, run.len());
             return;
         };
-        side.set_dont_fragment(dont_fragment);
-        let header = UDP_HEADER + if domain == Domain::IPV6 { 40 } else { 20 };
+        side.set_dont_fragment(key.dont_fragment);
+        let header = UDP_HEADER + if key.source.is_ipv6() { 40 } else { 20 };
         let too_long = &mut self.too_long;
         send_all(
             &side.socket,
@@ -186,21 +223,45 @@ impl UdpEncap {
     }
 }
 
+/// What the messages of one system call have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Leaving {
+    source: IpAddr,
+    port: u16,
+    dont_fragment: bool,
+}
+
+impl Leaving {
+    const NOTHING: Self = Self {
+        source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        port: 0,
+        dont_fragment: false,
+    };
+}
+
 impl Side {
-    fn open(port: u16, domain: Domain, options: &SocketOptions, now: Instant) -> Result<Self, StartError> {
-        let v6 = domain == Domain::IPV6;
+    /// Opens a socket at an endpoint, beside the key manager whose it is.
+    ///
+    /// # Errors
+    /// Says what is missing; EADDRINUSE if the other socket does not share the port.
+    pub(crate) fn open(
+        endpoint: Endpoint,
+        options: &SocketOptions,
+        now: Instant,
+    ) -> Result<Self, StartError> {
+        let (v6, port) = (endpoint.address.is_ipv6(), endpoint.address.port());
+        let domain = Domain::for_address(endpoint.address);
         let device = format!("UDP port {port} over {}", if v6 { "IPv6" } else { "IPv4" });
         let failed = |attempt, error: &io::Error| StartError::new(&device, attempt, error, "");
         let socket = options.open(&device, domain, Type::DGRAM, 0, "")?;
         socket
             .set_reuse_port(true)
             .map_err(|error| failed("share its port", &error))?;
-        let any: SocketAddr = if v6 {
+        if v6 {
             socket
-                .set_only_v6(true)
+                .set_only_v6(endpoint.only_v6)
                 .map_err(|error| failed("keep to IPv6", &error))?;
             ask_for_ipv6_header(&socket, &device)?;
-            (Ipv6Addr::UNSPECIFIED, port).into()
         } else {
             for option in [libc::IP_PKTINFO, libc::IP_RECVTOS, libc::IP_RECVTTL] {
                 sys::set_option(socket.as_fd(), libc::IPPROTO_IP, option, 1)
@@ -210,10 +271,9 @@ impl Side {
             //# The IPv4 UDP checksum of encapsulated ESP should be sent as zero.
             sys::set_option(socket.as_fd(), libc::SOL_SOCKET, SO_NO_CHECK, 1)
                 .map_err(|error| failed("leave out its checksums", &error))?;
-            (Ipv4Addr::UNSPECIFIED, port).into()
-        };
-        let mut group = Group::before_bind(&socket, domain, port);
-        socket.bind(&any.into()).map_err(|error| {
+        }
+        let mut group = Group::before_bind(&socket, endpoint.address);
+        socket.bind(&endpoint.address.into()).map_err(|error| {
             let advice = match error.raw_os_error() {
                 Some(libc::EADDRINUSE) => {
                     "another program has the port; a key manager must set SO_REUSEPORT and run as the same user"
@@ -226,15 +286,22 @@ impl Side {
         group.join(&socket, &device, now)?;
         Ok(Self {
             socket,
-            domain,
+            endpoint,
+            id: 0,
             group,
             dont_fragment: None,
             ready: true,
         })
     }
 
+    fn sends_from(&self, source: IpAddr, port: u16) -> bool {
+        let own = self.endpoint.address;
+        let address = own.ip() == source || (own.ip().is_unspecified() && own.is_ipv6() == source.is_ipv6());
+        own.port() == port && address
+    }
+
     /// Turns a datagram into the packet it came in; false if it is not ESP, which is counted.
-    fn admit(&mut self, buffer: &mut PacketBuf, beside: &Received, port: u16, counters: &Live) -> bool {
+    fn admit(&mut self, buffer: &mut PacketBuf, beside: &Received, counters: &Live) -> bool {
         if beside.truncated {
             add(&counters.receive_truncated, 1);
             return false;
@@ -256,7 +323,7 @@ impl Side {
                 return false;
             }
         }
-        let rebuilt = rebuild(buffer, beside, port);
+        let rebuilt = rebuild(buffer, beside, self.endpoint.address.port());
         if rebuilt.is_none() {
             add(&counters.receive_no_header, 1);
         }
@@ -267,7 +334,7 @@ impl Side {
     ///
     /// Without it the kernel makes outer fragments. IPv6 has no such bit and the kernel fragments as source.
     fn set_dont_fragment(&mut self, wanted: bool) {
-        if self.domain == Domain::IPV4 && self.dont_fragment != Some(wanted) {
+        if self.endpoint.address.is_ipv4() && self.dont_fragment != Some(wanted) {
             let value = if wanted {
                 libc::IP_PMTUDISC_DO
             } else {
@@ -322,15 +389,14 @@ fn rebuild(buffer: &mut PacketBuf, beside: &Received, port: u16) -> Option<()> {
 }
 
 /// Turns a complete packet into a datagram: payload, destination, and the header's fields as control messages.
-fn as_datagram(packet: &[u8], destination_port: u16) -> Option<(Message<'_>, (Domain, bool))> {
+fn as_datagram(packet: &[u8], ports: Ports) -> Option<(Message<'_>, Leaving)> {
     let summary = Summary::parse(packet)?;
     let payload = packet.get(summary.payload_at + UDP_HEADER..)?;
-    let destination = control::address(summary.destination, destination_port);
+    let destination = control::address(summary.destination, ports.destination_port);
     let mut control = SentControl::EMPTY;
     let class = i32::from(summary.traffic_class).to_ne_bytes();
     let hops = i32::from(summary.hop_limit.max(1)).to_ne_bytes();
-    let (entries, domain): ([(i32, &[u8]); 3], Domain);
-    let level;
+    let (entries, level): ([(i32, &[u8]); 3], i32);
     let (mut info_v4, mut info_v6) = ([0; 12], [0; 20]);
     match summary.source {
         IpAddr::V4(source) => {
@@ -340,7 +406,7 @@ fn as_datagram(packet: &[u8], destination_port: u16) -> Option<(Message<'_>, (Do
                 (libc::IP_TOS, &class),
                 (libc::IP_TTL, &hops),
             ];
-            (level, domain) = (libc::IPPROTO_IP, Domain::IPV4);
+            level = libc::IPPROTO_IP;
         }
         IpAddr::V6(source) => {
             info_v6[..16].copy_from_slice(&source.octets());
@@ -349,19 +415,23 @@ fn as_datagram(packet: &[u8], destination_port: u16) -> Option<(Message<'_>, (Do
                 (libc::IPV6_TCLASS, &class),
                 (libc::IPV6_HOPLIMIT, &hops),
             ];
-            (level, domain) = (libc::IPPROTO_IPV6, Domain::IPV6);
+            level = libc::IPPROTO_IPV6;
         }
     }
     for (kind, data) in entries {
         control::push(&mut control, level, kind, data).then_some(())?;
     }
-    let dont_fragment = domain == Domain::IPV4 && summary.dont_fragment;
+    let leaving = Leaving {
+        source: summary.source,
+        port: ports.source_port,
+        dont_fragment: summary.source.is_ipv4() && summary.dont_fragment,
+    };
     Some((
         Message {
             payload,
             destination,
             control,
         },
-        (domain, dont_fragment),
+        leaving,
     ))
 }

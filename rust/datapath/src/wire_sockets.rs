@@ -10,16 +10,18 @@ use crate::port::{Hint, WirePort};
 use crate::raw_socket::{
     Carried, RawReceiver, RawSender, Scratch, SocketOptions, has_link_scope, has_no_ipv6,
 };
-use crate::udp_encap::UdpEncap;
+use crate::udp_encap::{Side, UdpEncap};
 use crate::wire_mtu::RouteMtu;
 use sallet_core::buffer::PacketBuf;
 use sallet_core::engine::{Batch, Engine, Route, Transmit};
+use sallet_core::sa::UdpEncap as Ports;
 use sallet_core::terms::{Protocol, SaId};
 use sallet_core::time::Instant;
 use sallet_core::transform::Arrival;
 use sallet_core::wire::{ip, udp};
 use socket2::Domain;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
@@ -27,7 +29,7 @@ use std::sync::Arc;
 pub(crate) struct WireSockets {
     receivers: Vec<RawReceiver>,
     sender: Option<RawSender>,
-    udp: Option<UdpEncap>,
+    udp: UdpEncap,
     scratch: Scratch,
     /// ICMP errors of the read under way.
     errors: Batch,
@@ -73,10 +75,7 @@ impl WireSockets {
             }
             sender = Some(RawSender::open(options, Arc::clone(counters))?);
         }
-        let udp = match udp_port {
-            Some(port) => Some(UdpEncap::open(port, options, Arc::clone(counters), now)?),
-            None => None,
-        };
+        let udp = UdpEncap::open(udp_port, options, Arc::clone(counters), now)?;
         Ok(Self {
             receivers,
             sender,
@@ -89,27 +88,37 @@ impl WireSockets {
         })
     }
 
-    /// The descriptors to watch, in an order that does not change.
-    pub(crate) fn raw_fds(&self) -> Vec<RawFd> {
-        let raw = self.receivers.iter().map(RawReceiver::raw_fd);
-        raw.chain(self.udp.iter().flat_map(UdpEncap::raw_fds)).collect()
+    /// The descriptors to watch, each with its number.
+    pub(crate) fn raw_fds(&self) -> Vec<(RawFd, usize)> {
+        let raw = self.receivers.iter().map(RawReceiver::raw_fd).zip(0..);
+        let first = self.receivers.len();
+        raw.chain(self.udp.raw_fds().map(|(fd, id)| (fd, first + id)))
+            .collect()
     }
 
     /// Notes that the event loop saw descriptor number `index` readable.
     pub(crate) fn mark_ready(&mut self, index: usize) {
         let raw = self.receivers.len();
-        if let Some(receiver) = self.receivers.get_mut(index) {
-            receiver.mark_ready();
-        } else if let Some(udp) = &mut self.udp {
-            udp.mark_ready(index - raw);
+        match self.receivers.get_mut(index) {
+            Some(receiver) => receiver.mark_ready(),
+            None => self.udp.mark_ready(index - raw),
         }
+    }
+
+    /// Takes ESP in UDP at one more socket; returns its descriptor and number.
+    pub(crate) fn add_udp(&mut self, side: Side) -> (RawFd, usize) {
+        let (fd, id) = self.udp.add(side);
+        (fd, self.receivers.len() + id)
+    }
+
+    /// Closes the UDP socket of an address, if there is one.
+    pub(crate) fn remove_udp(&mut self, address: SocketAddr) {
+        self.udp.remove(address);
     }
 
     /// Does what is due from time to time.
     pub(crate) fn maintain(&mut self, now: Instant) {
-        if let Some(udp) = &mut self.udp {
-            udp.maintain(now);
-        }
+        self.udp.maintain(now);
     }
 
     fn way(&self, transmit: &Transmit) -> Way {
@@ -121,7 +130,7 @@ impl WireSockets {
                 encap: Some(encap), ..
             }
             | Route::Keepalive { encap }
-                if self.has_udp_port(encap.source_port) =>
+                if self.leaves_by_udp(transmit.packet.as_slice(), encap.source_port) =>
             {
                 Way::Udp
             }
@@ -129,8 +138,8 @@ impl WireSockets {
         }
     }
 
-    fn has_udp_port(&self, port: u16) -> bool {
-        self.udp.as_ref().is_some_and(|udp| udp.port() == port)
+    fn leaves_by_udp(&self, packet: &[u8], port: u16) -> bool {
+        ip::Summary::parse(packet).is_some_and(|summary| self.udp.serves(summary.source, port))
     }
 
     fn send_run(&mut self, way: Way, run: &[Transmit]) {
@@ -138,13 +147,10 @@ impl WireSockets {
         let (count, bytes) = match way {
             Way::LinkScope => return add(&self.counters.bypass_link_scope, run.len()),
             Way::Udp => {
-                if let Some(udp) = &mut self.udp {
-                    udp.send(
-                        run.iter()
-                            .map(|transmit| (transmit.packet.as_slice(), destination_port(transmit))),
-                    );
-                }
-                return;
+                let packets = run
+                    .iter()
+                    .filter_map(|transmit| Some((transmit.packet.as_slice(), ports(transmit)?)));
+                return self.udp.send(packets);
             }
             Way::Raw => (&self.counters.raw_sent_packets, &self.counters.raw_sent_bytes),
             Way::Bypass => (
@@ -193,10 +199,7 @@ impl WireSockets {
 
     /// Asks for the routes of what UDP sockets refused.
     fn note_too_long_in_udp(&mut self) {
-        let Some(udp) = &mut self.udp else {
-            return;
-        };
-        for refused in udp.too_long() {
+        for refused in self.udp.too_long() {
             if let Some(mtu) = self.route_mtu.of(refused.destination) {
                 let id = SaId {
                     spi: refused.spi,
@@ -241,13 +244,11 @@ fn sa_of(packet: &[u8]) -> Option<SaId> {
     })
 }
 
-fn destination_port(transmit: &Transmit) -> u16 {
+fn ports(transmit: &Transmit) -> Option<Ports> {
     match transmit.route {
-        Route::Protected {
-            encap: Some(encap), ..
-        }
-        | Route::Keepalive { encap } => encap.destination_port,
-        Route::Protected { encap: None, .. } | Route::Bypass => 0,
+        Route::Protected { encap, .. } => encap,
+        Route::Keepalive { encap } => Some(encap),
+        Route::Bypass => None,
     }
 }
 
@@ -263,9 +264,7 @@ impl WirePort for WireSockets {
             more |= receiver.read_batch(pool, &mut self.scratch, into);
         }
         self.hints.extend(self.errors.drain().map(Hint::IcmpError));
-        if let Some(udp) = &mut self.udp {
-            more |= udp.read_batch(pool, &mut self.scratch, batch);
-        }
+        more |= self.udp.read_batch(pool, &mut self.scratch, batch);
         Ok(more)
     }
 
@@ -301,7 +300,6 @@ impl WirePort for WireSockets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sallet_core::sa::UdpEncap as Ports;
     use sallet_core::terms::Spi;
 
     //= https://www.rfc-editor.org/rfc/rfc8200#section-8.1

@@ -15,7 +15,7 @@ mod setup;
 
 use sallet_core::engine::Engine;
 use sallet_core::terms::Mode;
-use sallet_datapath::{Counters, Datapath, Options, clock};
+use sallet_datapath::{Counters, Datapath, Endpoint, Options, clock};
 use setup::{Flow, ip, prefix};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -167,6 +167,10 @@ fn options() -> Options {
 
 /// Two hosts on a veth pair: 192.0.2.1 and .2, 2001:db8:ff::1 and ::2.
 fn two_hosts() -> (Host, Host) {
+    two_hosts_with(options())
+}
+
+fn two_hosts_with(of_left: Options) -> (Host, Host) {
     let (left, right) = (Namespace::new(), Namespace::new());
     left.shell(&format!(
         "ip link add wire0 type veth peer name wire0 netns {}",
@@ -181,7 +185,7 @@ fn two_hosts() -> (Host, Host) {
              echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter"
         ));
     }
-    (Host::start(left, 1, options()), Host::start(right, 2, options()))
+    (Host::start(left, 1, of_left), Host::start(right, 2, options()))
 }
 
 /// Gives each host an inner address behind its tunnel device.
@@ -623,6 +627,70 @@ fn a_key_manager_shares_the_port_whoever_came_first() {
         send_mixture(&right, to);
         assert_eq!(heard(&ike), vec![IKE.to_vec(); 8]);
         expect(16, 1);
+    }
+}
+
+/// A key manager's socket as OpenIKED has it: one for each family, and the IPv6 one would take IPv4, too.
+fn shared_socket(address: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket
+}
+
+#[test]
+fn a_key_manager_makes_its_socket_an_endpoint_while_the_datapath_runs() {
+    if !inside(
+        "a_key_manager_makes_its_socket_an_endpoint_while_the_datapath_runs",
+        &[],
+    ) {
+        return;
+    }
+    for (to, bound) in [
+        ("192.0.2.1", "0.0.0.0:4500"),
+        ("192.0.2.1", "192.0.2.1:4500"),
+        ("2001:db8:ff::1", "[::]:4500"),
+    ] {
+        let (left, right) = two_hosts_with(Options {
+            udp_port: None,
+            ..options()
+        });
+        let endpoint = Endpoint {
+            address: bound.parse().unwrap(),
+            only_v6: false,
+        };
+        let open = || {
+            let place = Arc::clone(&left.datapath);
+            left.namespace
+                .run(move || place.lock().unwrap().open_endpoint(endpoint))
+        };
+        for round in 1..=2 {
+            let ike = left.namespace.run(move || shared_socket(endpoint.address));
+            open().unwrap();
+            send_mixture(&right, to);
+            assert_eq!(heard(&ike), vec![IKE.to_vec(); 8], "{bound}, round {round}");
+            wait_until("ESP is counted", || left.counters().udp_read_packets == 8 * round);
+            // The key manager starts again, and says so again.
+        }
+        assert_eq!(left.counters().udp_ike_unclaimed, 0);
+        let place = Arc::clone(&left.datapath);
+        place.lock().unwrap().close_endpoint(endpoint.address).unwrap();
+        left.namespace.run(move || {
+            let alone = Socket::new(Domain::for_address(endpoint.address), Type::DGRAM, None).unwrap();
+            alone
+                .bind(&endpoint.address.into())
+                .expect("the port is free again");
+        });
+        let other = left.namespace.run(move || {
+            let socket = Socket::new(Domain::for_address(endpoint.address), Type::DGRAM, None).unwrap();
+            socket.bind(&endpoint.address.into()).unwrap();
+            socket
+        });
+        assert!(open().unwrap_err().to_string().contains("SO_REUSEPORT"));
+        drop(other);
+        place.lock().unwrap().stop();
+        assert!(open().is_err());
     }
 }
 
