@@ -67,14 +67,19 @@ test-interop: build ## only the tests against other implementations (namespaces,
 	$(PYTHON) -m pytest tests/interop
 
 .PHONY: lint
-lint: $(VENV)/.built ## clippy, rustfmt, ruff, mypy, import contracts, stubs
+lint: $(VENV)/.built ## clippy, rustfmt, ruff, mypy, import contracts, C, stubs
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(MAKE) --no-print-directory stubs-check
+	$(MAKE) --no-print-directory lint-c stubs-check
+
+.PHONY: lint-c
+lint-c: ## the C libraries without a warning, also of gcc's analyser
+	@for source in rust/bindings/*/*.c; do \
+	    gcc -std=gnu11 -O2 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -fanalyzer -c -o /dev/null $$source; done
 
 .PHONY: stubs
 stubs: $(VENV)/.ready ## regenerate python/sallet/_core.pyi from the bindings

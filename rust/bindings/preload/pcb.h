@@ -1,0 +1,43 @@
+/*
+ * Asking the daemon about a socket.
+ * No call of the program's may enter.
+ * Answers to: pcb_protocol.h.
+ */
+#ifndef SALLET_PCB_H
+#define SALLET_PCB_H
+
+#include "preload.h"
+#include "pcb_protocol.h"
+
+/*
+ * Sends one request with its descriptors and waits for the reply: 0, or an errno, which is EHOSTUNREACH if there
+ * is no daemon. Policy bytes of the reply go to `answer`, whose size goes in and whose use comes out.
+ */
+int pcb_ask(struct pcb_request *request, const void *policy, const int *descriptors, int count, void *answer,
+	    size_t *answer_bytes);
+
+/* Says whether the daemon holds a policy for this socket. */
+bool pcb_has_policy(int descriptor);
+
+/* Says whether the daemon that confirmed this process's sockets is still there. */
+bool pcb_daemon_lives(void);
+
+/* Fills in where a packet is about to go, if the family is one that has policies. */
+void pcb_remote(struct pcb_request *request, const struct sockaddr *remote, socklen_t length);
+
+/*
+ * Sees to it that a socket with a policy has a port and that the daemon has confirmed its rule, before a packet
+ * can leave: 0, or -1 and errno. `remote` is where a connection goes, or NULL.
+ */
+int pcb_confirm(int descriptor, const struct sockaddr *remote, socklen_t length);
+
+/* Tells the daemon that a socket with a policy has got its port: 0, or -1 and errno. */
+int pcb_tell_bound(int descriptor, const struct sockaddr *remote, socklen_t length);
+
+/* As `pcb_confirm` without a destination, but asks only once for each socket. */
+int pcb_confirm_once(int descriptor);
+
+/* Says whether `pcb_confirm_once` has asked for what this descriptor was last. */
+bool pcb_was_confirmed(int descriptor);
+
+#endif
