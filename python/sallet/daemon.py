@@ -6,6 +6,7 @@ Answers to: `sallet up`; ARCHITECTURE.md section B (the only module that imports
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import selectors
@@ -14,13 +15,14 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sallet import _core, rundir
 from sallet.attach import guard
 from sallet.attach.clauses import GuardConfig
+from sallet.attach.endpoints import LOOK_SECS, Endpoints
 from sallet.attach.guard import BYPASS_MARK
 from sallet.attach.mtu import Sizes, device_mtu
 from sallet.control import protocol
@@ -73,6 +75,7 @@ class Daemon:
         self._changes = Changes(self._engine, self._spd_changed)
         self._attachment: HostAttachment | None = None
         self._datapath: _core.Datapath | None = None
+        self._endpoints: Endpoints | None = None
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._told_failure = False
@@ -147,7 +150,7 @@ class Daemon:
         undo.callback(machine.close)
         config = self._guard_config(machine)
         self._engine.configure("decrement_hop_limit", False)
-        self._engine.configure("encap_ports", [config.udp_port] if config.udp_port is not None else [])
+        self._engine.configure("encap_ports", list(config.udp_ports))
         self._watch_addresses(machine, undo)
         kind = HostAttachment if self._options.mode == "host" else GatewayAttachment
         attachment = kind(self._options.run_dir, machine, config)
@@ -160,11 +163,12 @@ class Daemon:
             tun_mtu=config.device_mtu,
             bypass_mark=BYPASS_MARK,
             raw=True,
-            udp_port=config.udp_port,
+            udp_port=self._options.udp_port,
         )
         self._datapath.start()
         undo.callback(self._datapath.stop)
         attachment.connect()
+        self._endpoints = Endpoints(self._datapath, self._options.udp_port, self._endpoints_changed)
         for table in cleanup.orphaned_tables(self._options.run_dir):
             self.warnings.append(
                 f"the packet filter `{table}` of another run directory is still here and still drops; "
@@ -185,7 +189,7 @@ class Daemon:
             mode="gateway" if options.mode == "gateway" else "host",
             default_policy=settings["default_policy"],
             levels={name: value for name, value in settings.items() if name.endswith("_level")},
-            udp_port=options.udp_port,
+            udp_ports=() if options.udp_port is None else (options.udp_port,),
         )
 
     def _watch_addresses(self, machine: Devices, undo: ExitStack) -> None:
@@ -230,10 +234,26 @@ class Daemon:
 
         self._selector.register(self._engine.event_fd(), selectors.EVENT_READ, events)
         while not self._stopping:
-            for key, mask in self._selector.select(self._engine.poll_timeout()):
+            for key, mask in self._selector.select(self._patience()):
                 key.data(mask)
             self._engine.handle_timeout()
+            self._look_at_endpoints()
             self._adjust_mtu()
+
+    def _patience(self) -> float | None:
+        """Say how long the loop may sleep: until a timer is due, or the sockets of programs are looked at."""
+        due = self._engine.poll_timeout()
+        if not self._endpoints:
+            return due
+        return LOOK_SECS if due is None else min(due, LOOK_SECS)
+
+    def _look_at_endpoints(self) -> None:
+        if self._endpoints is None:
+            return
+        try:
+            self._endpoints.look()
+        except (OSError, Failure) as error:
+            logger.error("a port of a program that has ended stays taken: %s", error)
 
     def _check_datapath(self) -> None:
         """Say once that the datapath has failed; the guard stays, so nothing leaves in clear for it."""
@@ -264,6 +284,24 @@ class Daemon:
         """Make the kernel's side agree with the SPD; PF_KEY replies only after this."""
         if self._attachment is not None:
             self._attachment.policies_changed(self._engine.spd_dump())
+
+    def _open_endpoint(self, descriptor: int) -> None:
+        """Take ESP at a program's UDP socket, as `UDP_ENCAP` asks.
+
+        Raises:
+            OSError: that cannot be.
+            Failure: the kernel's side could not follow.
+        """
+        if self._endpoints is None:
+            raise OSError(errno.EOPNOTSUPP, "packets come and go by function calls only (mode embedded)")
+        self._endpoints.open(descriptor)
+
+    def _endpoints_changed(self, ports: tuple[int, ...]) -> None:
+        """Let the engine and the guard know at which ports ESP arrives in UDP."""
+        if self._attachment is not None:
+            config = replace(self._attachment.config, udp_ports=ports)
+            self._attachment.policies_changed(self._engine.spd_dump(), config)
+        self._engine.configure("encap_ports", list(ports))
 
     def _catch_signals(self, undo: ExitStack) -> None:
         """Let SIGTERM and SIGINT end the loop, and nothing else be interrupted by them."""
@@ -309,7 +347,7 @@ class Daemon:
                 "device": config.device,
                 "device_mtu": config.device_mtu,
                 "path_mtu": self._engine.config()["path_mtu"],
-                "udp_port": config.udp_port,
+                "udp_ports": list(config.udp_ports),
                 "nft_table": attachment.table.name,
                 "routing_tables": [attachment.names.mark_table, attachment.names.prefix_table],
                 "datapath_failure": self._datapath.failure if self._datapath is not None else None,

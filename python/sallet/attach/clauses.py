@@ -82,8 +82,8 @@ class GuardConfig:
     """`esp_transport_level` and its three siblings: what level `default` means. Absent means `use`."""
     owned_protocols: frozenset[int] = frozenset({50, 51, 108})
     """The protocols for which the datapath holds a raw socket."""
-    udp_port: int | None = None
-    """The port on which the datapath takes ESP-in-UDP."""
+    udp_ports: tuple[int, ...] = ()
+    """The ports on which the datapath takes ESP-in-UDP."""
 
     def insists(self, template: TemplateLike, side: str) -> bool:
         """Say whether a packet may not do without this template's SA."""

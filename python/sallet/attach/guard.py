@@ -229,8 +229,7 @@ def _arriving_protected(config: GuardConfig) -> list[str]:
         if protocol == _AH:
             # To nft an IPv6 AH is an extension header, and `l4proto` is what follows it.
             found.append(f"ip6 nexthdr {_AH} {verdict}")
-    if config.udp_port is not None:
-        found.append(f"meta l4proto 17 th dport {config.udp_port} goto owned")
+    found += [f"meta l4proto 17 th dport {port} goto owned" for port in config.udp_ports]
     return found
 
 
@@ -246,7 +245,7 @@ def _unreachable_answers(config: GuardConfig) -> list[str]:
         f"icmp type 3 icmp code 2 @th,136,8 {{ {protocols} }} {verdict}",
         f"icmpv6 type 4 icmpv6 code 1 @th,112,8 {{ {protocols} }} {verdict}",
     ]
-    if (port := config.udp_port) is not None:
+    for port in config.udp_ports:
         found.append(f"icmp type 3 icmp code 3 @th,136,8 17 @th,240,16 {port} {verdict}")
         found.append(f"icmpv6 type 1 icmpv6 code 4 @th,112,8 17 @th,400,16 {port} {verdict}")
     return found

@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_attachment(attachment: dict[str, Any]) -> None:
-    port = attachment["udp_port"]
-    encap = f"UDP port {port}" if port else "no UDP encapsulation"
+    ports = ", ".join(map(str, attachment["udp_ports"]))
+    encap = f"ESP in UDP on port {ports}" if ports else "no UDP encapsulation"
     print(
         f"device {attachment['device']}, MTU {attachment['device_mtu']} of {attachment['path_mtu']}, {encap}"
     )

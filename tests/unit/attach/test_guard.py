@@ -193,11 +193,12 @@ def test_beyond_the_limit_addresses_alone_decide(monkeypatch: pytest.MonkeyPatch
 
 
 def test_unowned_protocols_are_dropped() -> None:
-    config = with_config(owned_protocols=frozenset({50}), udp_port=4500)
+    config = with_config(owned_protocols=frozenset({50}), udp_ports=(4500, 4501))
     rules = compile_guard([], config).hooks["input"]
     assert "meta l4proto 50 goto owned" in rules
     assert 'meta l4proto 51 counter name "NoDaemon" drop' in rules
     assert "meta l4proto 17 th dport 4500 goto owned" in rules
+    assert "meta l4proto 17 th dport 4501 goto owned" in rules
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a;flush", 'a"', "1a", "a" * 16])
