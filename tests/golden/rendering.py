@@ -27,7 +27,7 @@ def setkey_case(text: str, name: str) -> tuple[str, str]:
     for form in FORMS:
         statements, errors = setkey.check(text, filename=name, form=form)
         messages = [
-            f"{order.statement.place.line}: {trace.text(order.message)}"
+            f"{order.statement.place.line}: {trace.text(order.message, form)}"
             for order in setkey.plan(statements, form, FORMS[form].dialect)
         ]
         reporter = Reporter(form, text, name)

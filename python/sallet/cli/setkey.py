@@ -231,7 +231,7 @@ def traced(options: Options, message: Message) -> Message:
     if options.verbose:
         from sallet.lang import trace
 
-        sys.stdout.write(trace.text(message))
+        sys.stdout.write(trace.text(message, options.form))
     return message
 
 

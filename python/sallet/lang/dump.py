@@ -11,7 +11,14 @@ from sallet.lang.dump_parts import moment, part, word
 from sallet.lang.dump_policies import NO_SPD, policy_head, request_text
 from sallet.lang.dump_policies import text as spd
 from sallet.lang.forms import FORMS, Form
-from sallet.pfkey.constants import IpsecMode, SadbCompression, SadbExtType, SadbSaState, SadbSatype
+from sallet.pfkey.constants import (
+    IpsecMode,
+    NatTraversalType,
+    SadbCompression,
+    SadbExtType,
+    SadbSaState,
+    SadbSatype,
+)
 from sallet.pfkey.dialects import DIALECTS
 from sallet.pfkey.messages import Address, Key, Lifetime, Message, NatPort, NatType, Replay, Sa, Sa2
 
@@ -65,14 +72,17 @@ def sad(message: Message, form: str, now: int, *, ports: bool = False) -> str:
     row = FORMS[form]
     sa = part(message, SadbExtType.SA, Sa) or Sa(0)
     sa2 = part(message, SadbExtType.X_SA2, Sa2) or Sa2()
-    encapsulated = part(message, SadbExtType.X_NAT_T_TYPE, NatType) is not None
+    encapsulation = part(message, SadbExtType.X_NAT_T_TYPE, NatType)
+    encapsulated = encapsulation is not None
     protocol = word(_SATYPES, message.satype)
-    if encapsulated and message.satype == SadbSatype.ESP:
-        protocol = "esp-udp"
+    if encapsulation is not None and message.satype == SadbSatype.ESP:
+        draft = row.ipsec_tools and encapsulation.type == NatTraversalType.NON_IKE
+        protocol = "natt+esp" if draft else "esp-udp"
     lines = [
         _ends(message, row, encapsulated or ports),
         f"\t{protocol} mode={word(_MODES, sa2.mode)} spi={sa.spi}(0x{sa.spi:08x}) "
         f"reqid={sa2.reqid}(0x{sa2.reqid:08x})\n",
+        _original_line(message, row),
         *_algorithm_lines(message, sa, row),
         f"\tseq=0x{sa2.sequence:08x} replay={window(message, sa, form)} flags=0x{sa.flags:08x} "
         f"state={word(_STATES, sa.state)} \n",
@@ -80,6 +90,15 @@ def sad(message: Message, form: str, now: int, *, ports: bool = False) -> str:
         f"\tsadb_seq={message.seq} pid={message.pid} refcnt={message.reserved}\n",
     ]
     return "".join(lines)
+
+
+def _original_line(message: Message, row: Form) -> str:
+    """Print the addresses that a NAT translated, where the message carries them."""
+    found = [part(message, kind, Address) for kind in (SadbExtType.X_NAT_T_OAI, SadbExtType.X_OAR_OR_SEC_CTX)]
+    if not row.nat_line or not any(found):
+        return ""
+    words = [str(address.address) if address else "unknown" for address in found]
+    return row.nat_line.format(*words) + "\n"
 
 
 def _ends(message: Message, row: Form, ports: bool) -> str:

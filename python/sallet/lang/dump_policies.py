@@ -16,6 +16,7 @@ from sallet.pfkey.constants import (
     MANUAL_REQID_MAX,
     ULPROTO_ANY,
     IpProtocol,
+    IpsecDirection,
     IpsecLevel,
     IpsecMode,
     IpsecPolicyType,
@@ -51,6 +52,8 @@ _PROTOCOLS: Final[dict[int, str]] = {
     IpProtocol.IPCOMP: "ipcomp",
     IpProtocol.TCP: "tcp",
 }
+_SOCKET_DIRECTIONS: Final = {3: "in(socket)", 4: "out(socket)"}
+"""Linux tells whose list a policy is in by the low three bits of its id."""
 _SCOPES: Final = {0: "any", 1: "global", 2: "ifnet", 4: "pcb"}
 
 
@@ -74,17 +77,28 @@ def text(message: Message, form: str) -> str:
 
 def policy_head(policy: Policy, form: str) -> str:
     """Print direction, priority and action of a policy: `out prio def + 1 ipsec`."""
-    words = [word(_DIRECTIONS, policy.direction)]
-    if FORMS[form].priority:
+    row = FORMS[form]
+    words = [_direction(policy, row)]
+    if row.priority and (policy.priority or row.transaction):
         words.append(priority.text(policy.priority))
     words.append(word(_ACTIONS, policy.type))
     return " ".join(words)
+
+
+def _direction(policy: Policy, row: Form) -> str:
+    """Print the list in which a policy stands; a socket's has its own."""
+    if row.sockets_told and policy.direction > IpsecDirection.FORWARD:
+        return word(_SOCKET_DIRECTIONS, policy.direction - 1)
+    return word(_DIRECTIONS, policy.direction)
 
 
 def _selector_line(message: Message, row: Form) -> str:
     """Print the packets of which a policy speaks."""
     source = part(message, SadbExtType.ADDRESS_SRC, Address)
     destination = part(message, SadbExtType.ADDRESS_DST, Address)
+    policy = part(message, SadbExtType.X_POLICY, Policy)
+    if row.sockets_told and policy is not None and policy.direction > IpsecDirection.FORWARD:
+        return "(per-socket policy) \n"
     if source is None or destination is None:
         return "(no selector, probably per-socket policy) \n"
     upper = source.proto
@@ -125,9 +139,9 @@ def request_text(request: Request) -> str:
         ends = f"{_end_text(request.source)}-{_end_text(request.destination)}"
     level = word(_LEVELS, request.level)
     if request.reqid:
-        # Above the numbers that a person may choose, the number was made by the system.
-        mark = ":" if request.reqid <= MANUAL_REQID_MAX else "#"
-        level = f"unique{mark}{request.reqid}"
+        # Where nobody tells who chose, the system chose what is above the numbers that kernels keep.
+        made = request.reqid > MANUAL_REQID_MAX if request.made is None else request.made
+        level = f"unique{'#' if made else ':'}{request.reqid}"
     return f"{word(_PROTOCOLS, request.proto)}/{word(_MODES, request.mode)}/{ends}/{level}"
 
 

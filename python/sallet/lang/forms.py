@@ -67,6 +67,10 @@ class Form:
     """How a dump shows the original addresses of an encapsulated SA; nothing where it does not."""
     renumbers_above: int = 0
     """`unique:N` above it gets another number from the system; 0 where every N is kept."""
+    names_in_records: bool = False
+    """The records of -v and -x have names beside numbers."""
+    sockets_told: bool = False
+    """A dump of the SPD shows the policies of sockets, with a direction of their own."""
     scopes: bool = False
     """A dump of the SPD can be asked for by scope, and shows the scope of each policy."""
 
@@ -127,6 +131,8 @@ _ROWS: Final = (
         mac_names=_LINUX_NAMES,
         negotiates=True,
         nat_line="\tNAT OA={0}",
+        names_in_records=True,
+        sockets_told=True,
     ),
     Form(
         name="linux",
@@ -151,6 +157,7 @@ _ROWS: Final = (
         cipher_names={},
         mac_names=_LINUX_NAMES,
         nat_line="\tNAT OA={0}",
+        sockets_told=True,
     ),
     Form(
         name="kame",
@@ -211,6 +218,7 @@ _FREEBSD: Final = replace(
     scopes=True,
     natt=True,
     nat_line="\tNAT: OAI={0} OAR={1}",
+    names_in_records=True,
     renumbers_above=MANUAL_REQID_MAX,
 )
 

@@ -85,8 +85,6 @@ def _offset(tokens: Sequence[str], at: int) -> tuple[str, str, int]:
 
 def text(priority: int) -> str:
     """Print a priority by its distance from the nearest of high, def and low."""
-    if priority == 0:
-        return "prio def"
     if priority < PRIORITY_DEFAULT // 4 * 3:
         base, word = PRIORITY_DEFAULT - _STEP, "high"
     elif priority < PRIORITY_DEFAULT // 4 * 5:

@@ -25,6 +25,7 @@ from sallet.pfkey.baseline import (
     SATYPES,
     SPD_KEY,
 )
+from sallet.pfkey.constants import MANUAL_REQID_MAX, REQID_CHOSEN_MAX
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.constants import SadbSaFlags as Flag
@@ -116,6 +117,9 @@ KAME: Final = Dialect(
     spi_min=256,
     update_by_owner=True,
     reqid_max=0xFFFF,
+    # The pages of QNX say so; the kernels of the BSDs keep half of them.
+    reqid_chosen_max=REQID_CHOSEN_MAX,
+    reqids_made_marked=True,
     shapes=_shapes(large_window=(), nat=()),
     zero_limits_shown=False,
     dump_references=1,
@@ -164,6 +168,8 @@ _BSD_ENCRYPT: Final = (
 NETBSD: Final = replace(
     KAME,
     name="netbsd",
+    reqid_chosen_max=MANUAL_REQID_MAX,
+    reqids_made_marked=False,
     # What has a salt is listed with it.
     auth=(
         *_BSD_AUTH,
@@ -193,6 +199,8 @@ NETBSD: Final = replace(
 FREEBSD: Final = replace(
     KAME,
     name="freebsd",
+    reqid_chosen_max=MANUAL_REQID_MAX,
+    reqids_made_marked=False,
     # What has a salt is listed without it, and null from one octet on, though it takes none.
     auth=(
         *_BSD_AUTH,

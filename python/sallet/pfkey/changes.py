@@ -109,17 +109,39 @@ class Changes:
         self._rows = {row.name: row for row in _core.algorithms()}
         self._warned: set[str] = set()
         self._next_reqid = MANUAL_REQID_MAX + 1
+        self._reqids_wrapped = False
+        self._chosen: set[int] = set()
+        """Request ids above the first automatic one that somebody chose: they are nobody else's."""
         for view in engine.spd_dump():
             self._note(view)
 
-    def new_reqid(self, asked: int, highest: int) -> int:
-        """Return the id that a person chose, or allocate one above those that a person may choose."""
-        if 0 < asked <= MANUAL_REQID_MAX:
+    def new_reqid(self, asked: int, highest_chosen: int, highest: int) -> int:
+        """Return the id that a person chose, or allocate one that nobody did."""
+        if 0 < asked <= highest_chosen:
+            self._choose(asked)
             return asked
-        if self._next_reqid > highest:
-            self._next_reqid = MANUAL_REQID_MAX + 1
-        self._next_reqid += 1
+        taken = self._reqids_in_use() if self._reqids_wrapped else self._chosen
+        for _ in range(highest):
+            if self._next_reqid > highest:
+                self._next_reqid, self._reqids_wrapped = MANUAL_REQID_MAX + 1, True
+                taken = self._reqids_in_use()
+            self._next_reqid += 1
+            if self._next_reqid - 1 not in taken:
+                break
         return self._next_reqid - 1
+
+    def made_reqid(self, reqid: int) -> bool:
+        """Say whether `new_reqid` allocated an id."""
+        made = reqid > MANUAL_REQID_MAX and (self._reqids_wrapped or reqid < self._next_reqid)
+        return made and reqid not in self._chosen
+
+    def _choose(self, reqid: int) -> None:
+        if reqid > MANUAL_REQID_MAX and not self.made_reqid(reqid):
+            self._chosen.add(reqid)
+
+    def _reqids_in_use(self) -> set[int]:
+        policies = {template.reqid for view in self.engine.spd_dump() for template in view.templates}
+        return policies | self._chosen
 
     # Several changes of the SPD with one hook.
 
@@ -196,6 +218,7 @@ class Changes:
     def sad_add(self, params: _core.SaParams) -> _core.SaView:
         """Add an SA. Raises EngineError, HookFailed."""
         view = self.engine.sad_add(params)
+        self._choose(view.reqid)
         self._sad_changed([view], lambda: self._drop_sa(view))
         self._warn(view)
         return view

@@ -25,7 +25,10 @@ PORT_ANY: Final = 0
 """Port wildcard in a socket address (`IPSEC_PORT_ANY`)."""
 
 MANUAL_REQID_MAX: Final = 0x3FFF
-"""Highest request id a person may choose; the system allocates above it."""
+"""Highest request id that the kernels let a person choose; the system allocates above it."""
+
+REQID_CHOSEN_MAX: Final = 32767
+"""Highest request id that the manuals let a person choose."""
 
 SPI_RESERVED_MAX: Final = 255
 """SPIs up to this one are reserved by IANA (RFC 4303 §2.1)."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from sallet.pfkey.constants import ULPROTO_ANY, SadbSaFlags
+from sallet.pfkey.constants import MANUAL_REQID_MAX, ULPROTO_ANY, SadbSaFlags
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 
@@ -136,6 +136,10 @@ class Dialect:
     """Whether both addresses of a policy must name one protocol; the destination's counts otherwise."""
     reqid_max: int = 0xFFFFFFFF
     """Highest request id that a request can hold."""
+    reqid_chosen_max: int = MANUAL_REQID_MAX
+    """Highest request id of level `unique` that is kept as it was chosen; larger ones are replaced."""
+    reqids_made_marked: bool = False
+    """Whether the octet after the direction has a bit for each request whose id nobody chose."""
     any_protocols: frozenset[int] = frozenset({ULPROTO_ANY})
     """Upper-layer protocol numbers of an address that mean any protocol."""
 

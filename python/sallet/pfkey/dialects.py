@@ -26,7 +26,7 @@ from sallet.pfkey.baseline import (
     SATYPES,
 )
 from sallet.pfkey.bsd import FREEBSD, KAME, NETBSD, POLICY_EXPIRED
-from sallet.pfkey.constants import ULPROTO_ANY
+from sallet.pfkey.constants import REQID_CHOSEN_MAX, ULPROTO_ANY
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.constants import SadbSaFlags as Flag
@@ -135,6 +135,8 @@ LINUX: Final = Dialect(
 SALLET: Final = replace(
     LINUX,
     name="sallet",
+    reqid_chosen_max=REQID_CHOSEN_MAX,
+    reqids_made_marked=True,
     auth=(
         *_LINUX_AUTH,
         # These numbers are of the BSD systems: AES-GMAC has one for each length of key.

@@ -122,6 +122,8 @@ class Request:
     reqid: int = 0
     source: Address | None = None
     destination: Address | None = None
+    made: bool | None = field(default=None, kw_only=True)
+    """Whether the system chose the id, where the dialect tells it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias
@@ -207,6 +208,8 @@ def _parse_policy(data: bytes, dialect: Dialect) -> Policy:
         at += size
     if not dialect.policy_has_priority:
         priority = 0
+    if dialect.reqids_made_marked:
+        requests = [replace(request, made=bool(scope >> nth & 1)) for nth, request in enumerate(requests)]
     return Policy(
         kind, direction, number, priority, tuple(requests), scope if dialect.policy_has_scope else 0
     )

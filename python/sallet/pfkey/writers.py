@@ -141,6 +141,8 @@ def _emit_opaque(opaque: Opaque, dialect: Dialect) -> bytes:
 
 def _emit_policy(policy: Policy, dialect: Dialect) -> bytes:
     scope = policy.scope if dialect.policy_has_scope else 0
+    if dialect.reqids_made_marked:
+        scope = sum(1 << nth for nth, request in enumerate(policy.requests[:8]) if request.made)
     priority = policy.priority if dialect.policy_has_priority else 0
     parts = [POLICY.pack(policy.type, policy.direction, scope, policy.id, priority)]
     parts.extend(_emit_request(request, dialect) for request in policy.requests)

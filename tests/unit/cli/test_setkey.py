@@ -279,10 +279,12 @@ def test_flush_from_the_command_line(tool: Tool) -> None:
 
 
 def test_verbose_prints_messages_and_no_key(tool: Tool) -> None:
-    assert tool.file(SA % 0x1001, "-v") == 0
-    assert "sadb_msg{ version=2 type=3 errno=0 satype=3" in tool.out
-    assert "sadb_sa{ spi=4097 " in tool.out
-    assert "5a5a" not in tool.out
+    for form, head in (("sallet", "type=3(ADD) errno=0 satype=3(ESP)"), ("kame", "type=3 errno=0 satype=3")):
+        tool.daemon.sas.clear()
+        assert tool.file(SA % 0x1001, "-v", "--form", form) == 0
+        assert f"sadb_msg{{ version=2 {head}\n" in tool.out
+        assert "sadb_sa{ spi=4097 " in tool.out
+        assert "5a5a" not in tool.out
 
 
 def test_a_file_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:

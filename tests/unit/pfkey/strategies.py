@@ -51,12 +51,14 @@ def keys(draw: st.DrawFn) -> Key:
 
 
 @st.composite
-def requests(draw: st.DrawFn, reqid: st.SearchStrategy[int]) -> Request:
+def requests(draw: st.DrawFn, reqid: st.SearchStrategy[int], marked: bool) -> Request:
     ends: tuple[Address, ...] = ()
     chosen = draw(st.sampled_from((None, (st.ip_addresses(v=4), 32), (st.ip_addresses(v=6), 128))))
     if chosen is not None:
         ends = tuple(draw(st.builds(Address, chosen[0], u16, st.just(chosen[1]))) for _ in "sd")
-    return Request(draw(u16), draw(u8), draw(u8), draw(reqid), *ends)
+    return Request(
+        draw(u16), draw(u8), draw(u8), draw(reqid), *ends, made=draw(st.booleans()) if marked else None
+    )
 
 
 def extension(kind: Ext, dialect: Dialect) -> st.SearchStrategy[Extension]:
@@ -84,7 +86,7 @@ def extension(kind: Ext, dialect: Dialect) -> st.SearchStrategy[Extension]:
         u8,
         u32,
         u32 if dialect.policy_has_priority else st.just(0),
-        st.lists(requests(u32 if wide else u16), max_size=4).map(tuple),
+        st.lists(requests(u32 if wide else u16, dialect.reqids_made_marked), max_size=4).map(tuple),
         u8 if dialect.policy_has_scope else st.just(0),
     )
     comb = st.builds(Comb, u8, u8, u16, u16, u16, u16, u16, lifetimes, lifetimes)

@@ -392,7 +392,7 @@ def test_policy_refusals() -> None:
 
 
 def test_reqids_are_allocated_above_the_manual_ones() -> None:
-    for dialect, highest in (("linux", 0xFFFFFFFF), ("kame", 0xFFFF)):
+    for dialect, highest in (("linux", 0xFFFFFFFF), ("kame", 0xFFFF), ("netbsd", 0xFFFF)):
         handlers = serve(dialect)
         requests = (Request(50, 1, 3), Request(51, 1, 3, 77), Request(108, 1, 3, 40000))
         reply = one(handlers, spd(policy=Policy(2, 2, requests=requests)))
@@ -400,7 +400,40 @@ def test_reqids_are_allocated_above_the_manual_ones() -> None:
         assert isinstance(policy, Policy)
         assert [request.reqid for request in policy.requests] == [16384, 77, 16385]
         handlers.changes._next_reqid = highest
-        assert [handlers.changes.new_reqid(0, highest) for _ in range(2)] == [highest, 16384]
+        # Every id is handed out once; from then on those of policies that still stand are left out.
+        assert [handlers.changes.new_reqid(0, 16383, highest) for _ in range(2)] == [highest, 16386]
+
+
+@pytest.mark.parametrize("dialect", ["sallet", "kame"])
+def test_a_reqid_that_somebody_chose_is_kept_up_to_32767_and_left_out(dialect: str) -> None:
+    handlers = serve(dialect)
+    add_sa = _core.SaParams(
+        spi=4096,
+        protocol="esp",
+        source="10.0.0.1",
+        destination="10.0.0.2",
+        reqid=16386,
+        encryption=("aes-gcm-16", bytes(20)),
+    )
+    handlers.changes.sad_add(add_sa)
+    requests = (
+        *(Request(50, 1, 3, reqid) for reqid in (16385, 32767, 32768)),
+        Request(50, 1, 3),
+        Request(50, 1, 2),
+    )
+    reply = one(handlers, spd(policy=Policy(2, 2, requests=requests)))
+    policy = reply.extensions[Ext.X_POLICY]
+    assert isinstance(policy, Policy)
+    told = [(request.reqid, request.made) for request in policy.requests]
+    assert told == [(16385, False), (32767, False), (16384, True), (16387, True), (0, False)]
+
+
+def test_a_dialect_that_tells_nothing_of_made_ids_keeps_its_octet() -> None:
+    for dialect in ("linux", "netbsd", "freebsd"):
+        reply = one(serve(dialect), spd(policy=Policy(2, 2, requests=(Request(50, 1, 3),))))
+        policy = reply.extensions[Ext.X_POLICY]
+        assert isinstance(policy, Policy)
+        assert policy.requests[0].made is None
 
 
 def test_a_policy_by_its_id() -> None:

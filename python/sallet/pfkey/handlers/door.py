@@ -81,7 +81,11 @@ class Handlers(Serving):
         if isinstance(subject, _core.PolicyView):
             # Where nobody knows a policy without requests, it was added like any other.
             kind = reply.type if reply.type in self.dialect.shapes else _T.X_SPDADD
-            return replace(reply, type=kind, extensions=render.policy(subject, kind, self.dialect))
+            return replace(
+                reply,
+                type=kind,
+                extensions=render.policy(subject, kind, self.dialect, self.changes.made_reqid),
+            )
         if reply.type is _T.REGISTER:
             return replace(reply, extensions=self.supported())
         known = self.dialect.extension_numbers

@@ -39,4 +39,7 @@ def message_of(serving: Serving, event: Event) -> Message | None:
         return Message(_T.X_NAT_T_NEW_MAPPING, satype, extensions=render.new_mapping(event, dialect))
     if _T.X_SPDEXPIRE not in dialect.shapes:
         return None
-    return Message(_T.X_SPDEXPIRE, extensions=render.policy(event.policy, _T.X_SPDEXPIRE, dialect))
+    return Message(
+        _T.X_SPDEXPIRE,
+        extensions=render.policy(event.policy, _T.X_SPDEXPIRE, dialect, serving.changes.made_reqid),
+    )

@@ -30,7 +30,9 @@ SPD_MESSAGES: Final = SPD_CHANGES | {_T.X_SPDGET, _T.X_SPDDUMP}
 def _params(serving: Serving, message: Message) -> _core.PolicyParams:
     dialect = serving.dialect
     return convert.policy_params(
-        message, dialect, lambda asked: serving.changes.new_reqid(asked, dialect.reqid_max)
+        message,
+        dialect,
+        lambda asked: serving.changes.new_reqid(asked, dialect.reqid_chosen_max, dialect.reqid_max),
     )
 
 
@@ -87,7 +89,7 @@ def spddump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
         views.sort(key=lambda view: (view.priority, view.serial))
 
     def told(view: _core.PolicyView, seq: int) -> Reply:
-        extensions = render.policy(view, _T.X_SPDDUMP, dialect)
+        extensions = render.policy(view, _T.X_SPDDUMP, dialect, serving.changes.made_reqid)
         return reply(message, extensions, seq=seq, reserved=reserved, subject=view)
 
     newest_first = dialect.dump_newest_first and not dialect.policies_by_priority

@@ -48,7 +48,7 @@ class Serving:
 
     def policy(self, message: Message, view: _core.PolicyView, delivery: Delivery, references: int) -> Reply:
         """Answer a message with a policy, in the shape that the dialect gives such an answer."""
-        extensions = render.policy(view, message.type, self.dialect)
+        extensions = render.policy(view, message.type, self.dialect, self.changes.made_reqid)
         reserved = self.references(references)
         return reply(message, extensions, delivery=delivery, subject=view, reserved=reserved)
 

@@ -7,6 +7,7 @@ Answers to <linux/pfkeyv2.h>, KAME.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -83,14 +84,19 @@ _POLICY_TELLERS: Final[dict[SadbExtType, _PolicyTeller]] = {
 }
 
 
-def policy(view: _core.PolicyView, kind: SadbMsgType, dialect: Dialect) -> dict[SadbExtType, Extension]:
-    """Tell a policy in the shape that a message has.
+def policy(
+    view: _core.PolicyView, kind: SadbMsgType, dialect: Dialect, made: Callable[[int], bool]
+) -> dict[SadbExtType, Extension]:
+    """Tell a policy in the shape that a message has; `made` says whether nobody chose a request id.
 
     A selector that PF_KEY cannot say (a range that is no prefix, several ports) is told without its address.
     """
     extensions: dict[SadbExtType, Extension] = {}
     for name in dialect.shapes[kind]:
         extension = _POLICY_TELLERS[name](view, dialect)
+        if isinstance(extension, Policy) and dialect.reqids_made_marked:
+            marked = (replace(request, made=made(request.reqid)) for request in extension.requests)
+            extension = replace(extension, requests=tuple(marked))
         if extension is not None:
             extensions[name] = extension
     return extensions
