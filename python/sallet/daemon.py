@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sallet import _core, rundir
+from sallet import _core, corefile, rundir
 from sallet.attach import guard
 from sallet.attach.clauses import GuardConfig
 from sallet.attach.endpoints import LOOK_SECS, Endpoints
@@ -32,6 +33,7 @@ from sallet.control.views import Json
 from sallet.failure import Failure
 from sallet.pfkey import quirks
 from sallet.pfkey.changes import Changes
+from sallet.pfkey.rights import Access
 from sallet.pfkey.server import PfkeyServer
 from sallet.sysctl import mib
 from sallet.sysctl.personalities import SALLET, Personality
@@ -61,6 +63,9 @@ class Options:
     device: str = "sallet0"
     udp_port: int | None = None
     personality: Personality = SALLET
+    group: int | None = None
+    write_group: int | None = None
+    keys_group: int | None = None
     quirks: tuple[str, ...] = ()
     mtu: int | None = None
     path_mtu: int | None = None
@@ -89,10 +94,11 @@ class Daemon:
         Raises:
             Failure: something could not be started; what had been started is stopped again.
         """
+        corefile.forbid()
         with ExitStack() as undo:
             undo.callback(self._selector.close)
             self._catch_signals(undo)
-            undo.callback(os.close, rundir.claim(self._options.run_dir))
+            undo.callback(os.close, rundir.claim(self._options.run_dir, self._options.group))
             self._configure()
             if self._options.mode != "embedded":
                 self._attach(undo)
@@ -212,12 +218,14 @@ class Daemon:
     def _listen(self, undo: ExitStack) -> PfkeyServer:
         options = self._options
         dialects = quirks.dialects(options.quirks)
-        pfkey = PfkeyServer(self._engine, changes=self._changes, dialects=dialects)
+        access = Access(os.geteuid(), options.group, options.write_group, options.keys_group)
+        pfkey = PfkeyServer(self._engine, changes=self._changes, dialects=dialects, access=access)
         undo.callback(pfkey.close)
         pfkey.listen(options.run_dir / "pfkey.sock", options.personality.dialect)
         for dialect in dialects:
             pfkey.listen(options.run_dir / f"pfkey.{dialect}.sock", dialect)
-        control = ControlServer(Methods(self._engine, self._status, self._guard_drops).table())
+        status = partial(self._status, pfkey)
+        control = ControlServer(Methods(self._engine, status, self._guard_drops).table(), access)
         undo.callback(control.close)
         control.listen(options.run_dir / protocol.SOCKET_NAME)
         pfkey.attach(self._selector)
@@ -330,7 +338,7 @@ class Daemon:
             f"sockets in {self._options.run_dir}"
         )
 
-    def _status(self) -> Json:
+    def _status(self, pfkey: PfkeyServer) -> Json:
         options, attachment = self._options, self._attachment
         status: Json = {
             "pid": os.getpid(),
@@ -339,6 +347,7 @@ class Daemon:
             "dialect": options.personality.dialect,
             "quirks": list(options.quirks),
             "run_dir": str(options.run_dir),
+            "pfkey": pfkey.counters(),
             "attachment": None,
         }
         if attachment is not None and attachment.table.guard is not None:

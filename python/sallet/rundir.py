@@ -43,14 +43,16 @@ def short_path(path: Path) -> Iterator[str]:
         os.close(directory)
 
 
-def claim(run_dir: Path) -> int:
+def claim(run_dir: Path, group: int | None = None) -> int:
     """Make the directory if need be and take its lock; the lock goes with the descriptor that is returned.
+
+    With `group`, its members may enter the directory.
 
     Raises:
         Failure: it cannot be made, is someone else's, or a daemon has it already.
     """
     try:
-        run_dir.mkdir(mode=MODE, parents=True, exist_ok=True)
+        made = _make(run_dir)
         found = run_dir.stat()
     except OSError as error:
         raise _unusable(run_dir, error.strerror or str(error)) from error
@@ -70,7 +72,45 @@ def claim(run_dir: Path) -> int:
             why="its lock is held",
             next_step="`sallet status` asks it; another daemon needs another --run-dir",
         ) from error
+    try:
+        if group is not None:
+            _open_to(run_dir, group, ours=made)
+    except BaseException:
+        os.close(lock)
+        raise
     return lock
+
+
+def _make(run_dir: Path) -> bool:
+    """Make the directory, mode 0750 whatever the umask; say whether it is, or once was, made for a daemon."""
+    try:
+        run_dir.mkdir(mode=MODE, parents=True)
+    except FileExistsError:
+        if not run_dir.is_dir():
+            raise
+        return (run_dir / LOCK_NAME).exists()
+    run_dir.chmod(MODE)
+    return True
+
+
+def _open_to(run_dir: Path, group: int, *, ours: bool) -> None:
+    """Let a group enter; a directory that was there before any daemon keeps its owner's settings."""
+    found = run_dir.stat()
+    if found.st_gid == group and found.st_mode & 0o050 == 0o050:
+        return
+    if not ours:
+        raise Failure(
+            "the group cannot enter the run directory",
+            where=str(run_dir),
+            why="it was there before, and its group or mode is another",
+            next_step=f"chgrp {group} {run_dir} && chmod 750 {run_dir}",
+            kind="permission",
+        )
+    try:
+        os.chown(run_dir, -1, group)
+        run_dir.chmod(MODE)
+    except OSError as error:
+        raise _unusable(run_dir, error.strerror or str(error)) from error
 
 
 def _unusable(run_dir: Path, why: str) -> Failure:

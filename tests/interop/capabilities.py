@@ -86,6 +86,12 @@ def _no_nobody() -> str | None:
     return f"no package index: {done.stderr.strip()}" if done.returncode else None
 
 
+def _no_stranger() -> str | None:
+    if os.geteuid() != 0:
+        return "not root: nobody else's programs can be started"
+    return None if python_for_nobody() is not None else "no Python that another user may run"
+
+
 @lru_cache
 def python_for_nobody() -> str | None:
     """Find a Python with which uid 65534 can make an environment: ours may be closed to others."""
@@ -121,5 +127,6 @@ add_capability("tshark", _program("tshark", "--version"))
 add_capability("tcpdump", _program("tcpdump", "--version"))
 add_capability("setpriv", _no_setpriv)
 add_capability("nobody", _no_nobody)
+add_capability("stranger", _no_stranger)
 add_capability("maturin", _no_maturin)
 add_capability("linux-peer", _no_linux_peer)

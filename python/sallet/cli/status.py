@@ -11,6 +11,17 @@ from typing import Any
 
 from sallet.cli import diagnostics, tables
 
+_PFKEY_TROUBLE = {
+    "told_dropped": "messages were lost by listeners that do not read (each was told ENOBUFS)",
+    "not_permitted": "messages were refused for want of a right (EACCES)",
+    "malformed": "messages were malformed",
+    "internal_errors": "requests met a fault of sallet (EIO; see the log)",
+    "refused_connections": "connections found no room (ENOBUFS)",
+    "refused_connections_of_a_user": "connections were one user's too many (ENOBUFS)",
+    "refused_told_bytes_in_all": "times too much waited for all listeners together",
+    "refused_dumped_entries": "dumps were refused: too many entries wait for slow readers (ENOBUFS)",
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -29,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{status['policies']} policies, {status['sas']} SAs, default policy {status['default_policy']}")
     if status["attachment"] is not None:
         _print_attachment(status["attachment"])
+    _print_pfkey(status["pfkey"])
     rows = [(name, count["packets"], count["bytes"]) for name, count in status["passed"].items()]
     print()
     tables.print_rows(("", "packets", "bytes"), rows)
@@ -36,6 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     if status["events_dropped"]:
         print(f"{status['events_dropped']} events were lost: no key manager took them in time")
     return diagnostics.OK
+
+
+def _print_pfkey(counters: dict[str, int]) -> None:
+    used = f"{counters['connections']} PF_KEY connections, {counters['registered']} registered"
+    print(f"{used}, {counters['dumps']} dumps under way")
+    for name, words in _PFKEY_TROUBLE.items():
+        if counters.get(name):
+            print(f"  {counters[name]} {words}")
 
 
 def _print_attachment(attachment: dict[str, Any]) -> None:

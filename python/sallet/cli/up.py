@@ -7,6 +7,7 @@ Answers to: `sallet(1)`, up.
 from __future__ import annotations
 
 import argparse
+import grp
 import logging
 import re
 import sys
@@ -42,6 +43,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         + "; ".join(f"{quirk.name}: {quirk.meaning}" for quirk in QUIRKS.values()),
     )
     parser.add_argument(
+        "--group",
+        type=_group,
+        metavar="NAME",
+        help="members of this group may connect and read (without keys); everybody else but root is refused",
+    )
+    parser.add_argument(
+        "--write-group",
+        type=_group,
+        metavar="NAME",
+        help="of them, members of this group may also change",
+    )
+    parser.add_argument(
+        "--keys-group", type=_group, metavar="NAME", help="of them, members of this group also see keys"
+    )
+    parser.add_argument(
         "--setkey",
         action="append",
         default=[],
@@ -69,6 +85,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the daemon until it is told to stop."""
+    if arguments.group is None and (arguments.write_group is not None or arguments.keys_group is not None):
+        return diagnostics.fail(
+            "nobody could use the right that was given",
+            why="only members of --group may connect",
+            next_step="name the group with --group, too",
+            code=diagnostics.USAGE,
+        )
     try:
         from sallet.daemon import Daemon, Options
     except ImportError as error:
@@ -86,6 +109,9 @@ def run(arguments: argparse.Namespace) -> int:
             setkey_files=tuple(arguments.setkey),
             settings=tuple(arguments.sysctl),
             device=arguments.device,
+            group=arguments.group,
+            write_group=arguments.write_group,
+            keys_group=arguments.keys_group,
             personality=PERSONALITIES[arguments.personality],
             quirks=tuple(dict.fromkeys(arguments.quirk)),
             udp_port=arguments.udp_port,
@@ -107,6 +133,16 @@ def _device(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,14}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a link (1 to 15 letters and digits)")
     return text
+
+
+def _group(text: str) -> int:
+    """Read a group's name or number."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"there is no group {text!r}") from None
 
 
 def _port(text: str) -> int:

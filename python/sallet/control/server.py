@@ -6,21 +6,26 @@ Answers to: ARCHITECTURE.md section B; one loop for all sockets, whose keys carr
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import selectors
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sallet import sockets
 from sallet.control import protocol
 from sallet.control.protocol import BadRequest, Refusal, Reply
 from sallet.failure import Failure
-from sallet.rundir import short_path
+from sallet.pfkey.rights import Access
 
 logger = logging.getLogger(__name__)
 
 Method = Callable[..., Any]
+_EACCES = os.strerror(errno.EACCES)
+_ASK_ROOT = "ask as root, as the user who started it, or as a member of its --group"
 _UNSENT_BYTES_MAX = 1 << 20
 """A client that does not read its replies is not read from either."""
 
@@ -28,8 +33,9 @@ _UNSENT_BYTES_MAX = 1 << 20
 class ControlServer:
     """The listening socket, and one `_Connection` for each client."""
 
-    def __init__(self, methods: Mapping[str, Method]) -> None:
+    def __init__(self, methods: Mapping[str, Method], access: Access | None = None) -> None:
         self._methods = dict(methods)
+        self._access = Access(os.geteuid()) if access is None else access
         self._listener: socket.socket | None = None
         self._path: Path | None = None
         self._selector: selectors.BaseSelector | None = None
@@ -37,13 +43,8 @@ class ControlServer:
 
     def listen(self, path: Path) -> None:
         """Bind the socket; a stale one of the same name is replaced (its directory is locked)."""
-        path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        with short_path(path) as name:
-            listener.bind(name)
-        path.chmod(0o660)
-        listener.listen(64)
-        self._listener, self._path = listener, path
+        self._listener = sockets.bind(path, socket.SOCK_STREAM, self._access.group)
+        self._path = path
 
     def attach(self, selector: selectors.BaseSelector) -> None:
         """Join the loop."""
@@ -64,12 +65,15 @@ class ControlServer:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def answer(self, line: bytes) -> Reply:
+    def answer(self, line: bytes, *, permitted: bool = True) -> Reply:
         """Carry out one request line; whatever happens becomes a reply."""
         try:
             request = protocol.decode_request(line)
         except BadRequest as error:
             return Reply(0, refusal=Refusal("this is no request", why=str(error)))
+        if not permitted:
+            refusal = Refusal("you may not ask this daemon", request.method, _EACCES, _ASK_ROOT, "permission")
+            return Reply(request.id, refusal=refusal)
         method = self._methods.get(request.method)
         if method is None:
             known = ", ".join(sorted(self._methods))
@@ -96,7 +100,9 @@ class ControlServer:
         except OSError:
             return  # It went away before it was met, or no descriptor is free; others still wait.
         accepted.setblocking(False)
-        self._connections.add(_Connection(self, accepted, self._selector, self._connections))
+        who = sockets.credentials(accepted)
+        permitted = self._access.rights(who.uid, who.groups).read
+        self._connections.add(_Connection(self, accepted, self._selector, self._connections, permitted))
 
 
 class _Connection:
@@ -108,7 +114,9 @@ class _Connection:
         stream: socket.socket,
         selector: selectors.BaseSelector,
         others: set[_Connection],
+        permitted: bool,
     ) -> None:
+        self._permitted = permitted
         self._server, self._stream, self._selector, self._others = server, stream, selector, others
         self._unread = bytearray()
         self._unsent = bytearray()
@@ -139,7 +147,8 @@ class _Connection:
         self._unread = rest
         for line in lines:
             if line.strip():
-                self._unsent += protocol.encode_reply(self._server.answer(bytes(line)))
+                reply = self._server.answer(bytes(line), permitted=self._permitted)
+                self._unsent += protocol.encode_reply(reply)
         return len(rest) <= protocol.REQUEST_BYTES_MAX
 
     def _write(self) -> None:

@@ -16,6 +16,9 @@ from sallet.pfkey.messages import Extension, Message
 from sallet.pfkey.readers import Refused, readers_of
 from sallet.pfkey.writers import EMITTERS
 
+_KEYS: Final = (SadbExtType.KEY_AUTH, SadbExtType.KEY_ENCRYPT)
+_KEY_AT: Final = WORD_BYTES
+"""Where the key begins in its extension."""
 _MESSAGE_TYPES: Final = {int(kind): kind for kind in SadbMsgType if kind is not SadbMsgType.RESERVED}
 
 
@@ -107,6 +110,27 @@ def encode(message: Message, dialect: Dialect) -> bytes:
     except (OverflowError, StructError) as error:
         raise ValueError(f"a field of {message.type.name} is out of its range: {error}") from None
     return b"".join(parts)
+
+
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.3
+# # keys are for those who may see them: not for all listeners
+def without_keys(data: bytes, dialect: Dialect) -> bytes:
+    """Put zeros where a message has keys, and in place of all that cannot be read; lengths stay."""
+    hidden = bytearray(data)
+    at = HEADER_BYTES
+    while len(data) > at and data[at - HEADER_BYTES + 1] == SadbMsgType.X_PROMISC:
+        at += HEADER_BYTES
+    keys = {dialect.extension_numbers[kind] for kind in _KEYS if kind in dialect.extension_numbers}
+    while at + EXT.size <= len(data):
+        length, number = EXT.unpack_from(data, at)
+        end = at + length * WORD_BYTES
+        if length == 0 or end > len(data):
+            break
+        if number in keys:
+            hidden[at + _KEY_AT : end] = bytes(end - at - _KEY_AT)
+        at = end
+    hidden[at:] = bytes(max(len(data) - at, 0))
+    return bytes(hidden)
 
 
 def refusal(data: bytes, number: int) -> bytes:

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import select
 import selectors
 import socket
-import struct
 import termios
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, Protocol
 
+from sallet.pfkey import codec
 from sallet.pfkey.handlers import Handlers, Peer
+from sallet.pfkey.limits import Usage
+from sallet.pfkey.rights import Rights
+from sallet.pfkey.tap import Tap, Way
+from sallet.sockets import Credentials
 
 MESSAGE_BYTES_MAX: Final = 0xFFFF * 8
 """Size of the largest message that its length field can tell."""
 
 REPLIES_WAITING_MAX: Final = 256
 """With so many replies waiting, no further request is read."""
-
-TOLD_BYTES_MAX: Final = 1 << 20
-"""With so many octets waiting, what is told to everybody is dropped for this socket."""
 
 REQUESTS_A_TURN: Final = 128
 SENDS_A_TURN: Final = 256
@@ -35,43 +37,55 @@ SENDS_A_TURN: Final = 256
 _GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF})
 _READ_BUFFER: Final = memoryview(bytearray(MESSAGE_BYTES_MAX + 8))
 """One for all: it is copied out of before the next read."""
+_SEND_BUFFER_BYTES: Final = 1 << 20
+_MISSED: Final = codec.refusal(b"", errno.ENOBUFS)
+"""What stands in the place of messages that a listener lost: a header without a type."""
+_numbers = itertools.count(1)
+
+
+class House(Protocol):
+    """What a connection belongs to."""
+
+    usage: Usage
+    tap: Tap
+
+    def serve(self, origin: Connection, data: bytes) -> None:
+        """Take one datagram."""
+
+    def served(self, origin: Connection) -> None:
+        """Answer what was taken: no more comes for now."""
+
+    def forget(self, connection: Connection) -> None:
+        """Let go of a connection that is closed; called once."""
 
 
 class Connection:
-    """A socket, what it asked for itself, and what waits to be sent on it."""
+    """A socket, what it may do, what it asked for itself, and what waits to be sent on it."""
 
     def __init__(
-        self,
-        sock: socket.socket,
-        handlers: Handlers,
-        serve: Callable[[Connection, bytes], None],
-        served: Callable[[Connection], None],
-        closed: Callable[[Connection], None],
+        self, house: House, sock: socket.socket, handlers: Handlers, who: Credentials, rights: Rights
     ) -> None:
-        """Take over a connected socket.
-
-        `serve` gets each datagram, `served` follows the last of a turn, `closed` is called once.
-        """
+        """Take over a connected socket."""
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TOLD_BYTES_MAX)
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        self.pid, self.uid, self.gid = struct.unpack("3i", credentials)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        self.number = next(_numbers)
+        self.who = who
+        self.rights = rights
         self.handlers = handlers
         self.peer = Peer()
         self.told_dropped = 0
         """Messages to everybody that this socket lost (ENOBUFS)."""
-        self._socket = sock
         self.unanswered = 0
         """Requests that were read, and whose replies are still to come."""
-        self._serve = serve
-        self._served = served
-        self._closed = closed
+        self._house = house
+        self._socket = sock
         self._selector: selectors.BaseSelector | None = None
         self._events = 0
         self._waiting: deque[bytes | Iterator[bytes]] = deque()
         self._held: bytes | None = None
         self._waiting_bytes = 0
         self._dumps = 0
+        self._missing = False
         self._deaf = False
 
     def attach(self, selector: selectors.BaseSelector) -> None:
@@ -79,6 +93,7 @@ class Connection:
         self._selector = selector
         self._events = selectors.EVENT_READ
         selector.register(self._socket, self._events, self.on_ready)
+        self._hear("came", b"")
 
     def on_ready(self, mask: int) -> None:
         """Send what waits, then read requests as long as their replies can go out."""
@@ -95,13 +110,22 @@ class Connection:
         if self._socket.fileno() >= 0:
             self._socket.close()
             self._forget_waiting()
-            self._closed(self)
+            self._hear("went", b"")
+            self._house.forget(self)
 
     def _forget_waiting(self) -> None:
         self._deaf = True
+        for waiting in self._waiting:
+            if not isinstance(waiting, bytes):
+                self._house.usage.dumps -= 1
         self._waiting.clear()
         self._held = None
+        self._house.usage.waiting_bytes -= self._waiting_bytes
         self._waiting_bytes = self._dumps = 0
+
+    def _hear(self, way: Way, data: bytes) -> None:
+        if self._house.tap.active:
+            self._house.tap.hear(self.number, self.who, self.handlers.dialect, way, data)
 
     # Reading.
 
@@ -109,7 +133,7 @@ class Connection:
         try:
             self._read_turn()
         finally:
-            self._served(self)
+            self._house.served(self)
         self._watch()
 
     def _read_turn(self) -> None:
@@ -128,10 +152,12 @@ class Connection:
                 self.close()
                 return
             if size == 0 and self._hung_up():
-                self._served(self)
+                self._house.served(self)
                 self.close()
                 return
-            self._serve(self, bytes(_READ_BUFFER[:size]))
+            data = bytes(_READ_BUFFER[:size])
+            self._hear("asked", data)
+            self._house.serve(self, data)
 
     def _hung_up(self) -> bool:
         """Tell end-of-file from a message of no octets: both read as nothing."""
@@ -143,7 +169,11 @@ class Connection:
         return not any(waiting)
 
     def _full(self) -> bool:
-        return self._dumps > 0 or len(self._waiting) + self.unanswered >= REPLIES_WAITING_MAX
+        return (
+            self._dumps > 0
+            or len(self._waiting) + self.unanswered >= REPLIES_WAITING_MAX
+            or self._waiting_bytes >= self._house.usage.limits.told_bytes
+        )
 
     # Sending.
 
@@ -151,19 +181,42 @@ class Connection:
         """Send an answer to this socket's request; it waits its turn and is never dropped."""
         if self._deaf:
             return
-        self._waiting.append(data)
         if isinstance(data, bytes):
-            self._waiting_bytes += len(data)
+            self._hear("answered", data)
+            self._wait(data)
         else:
+            self._waiting.append(data)
             self._dumps += 1
+            self._house.usage.dumps += 1
         self.pump()
 
+    # = https://www.rfc-editor.org/rfc/rfc2367#section-1
+    # # only a privileged process may speak, and a full listener loses its own messages only
     def tell(self, data: bytes) -> None:
-        """Send what everybody hears; dropped and counted if this socket does not read."""
-        if self._waiting_bytes + len(data) > TOLD_BYTES_MAX:
-            self.told_dropped += 1
+        """Send what everybody hears; dropped, counted and said in its place if this socket does not read."""
+        if self._deaf or not self.rights.read:
             return
-        self.reply(data)
+        if self._missing or not self._house.usage.can_tell(self._waiting_bytes, len(data)):
+            self.told_dropped += 1
+            if not self._missing:
+                self._missing = True
+                self._hear("missed", _MISSED)
+                self._queue(_MISSED)
+                self.pump()
+            return
+        self._hear("told", data)
+        self._wait(data)
+        self.pump()
+
+    def _wait(self, data: bytes) -> None:
+        if not self.rights.see_keys:
+            data = codec.without_keys(data, self.handlers.dialect)
+        self._queue(data)
+
+    def _queue(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        self._house.usage.waiting_bytes += len(data)
 
     def pump(self) -> None:
         """Send as much as the socket and this turn take."""
@@ -181,12 +234,18 @@ class Connection:
             if isinstance(first, bytes):
                 self._waiting.popleft()
                 self._waiting_bytes -= len(first)
+                self._house.usage.waiting_bytes -= len(first)
+                if first is _MISSED:
+                    self._missing = False
                 return first
             following = next(first, None)
             if following is not None:
-                return following
+                self._hear("answered", following)
+                visible = self.rights.see_keys
+                return following if visible else codec.without_keys(following, self.handlers.dialect)
             self._waiting.popleft()
             self._dumps -= 1
+            self._house.usage.dumps -= 1
         return None
 
     def _send(self, data: bytes) -> bool:

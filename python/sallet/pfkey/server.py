@@ -1,4 +1,4 @@
-"""PF_KEY on Unix SOCK_SEQPACKET sockets: who connects, and who hears which message.
+"""PF_KEY for every connection: who may ask what, and who hears which message.
 
 No database and no layout enters. Answers to RFC 2367 §1 and §3 (delivery), to AF_KEY of Linux and KAME for
 promiscuous copies, and to ARCHITECTURE.md section E.
@@ -11,31 +11,28 @@ import logging
 import os
 import selectors
 import socket
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from sallet import _core
 from sallet.pfkey import codec
 from sallet.pfkey.changes import Changes, HookFailed
 from sallet.pfkey.connection import Connection
 from sallet.pfkey.dialects import DIALECTS, Dialect
+from sallet.pfkey.entrance import Entrance
 from sallet.pfkey.handlers import SPD_CHANGES, Delivery, Event, Handlers, Reply
+from sallet.pfkey.limits import Limits, Usage
 from sallet.pfkey.messages import Message
+from sallet.pfkey.rights import Access, Rights, permitted
+from sallet.pfkey.tap import Tap
+from sallet.sockets import Credentials
 
 logger = logging.getLogger(__name__)
 
-BACKLOG: Final = 64
-ACCEPTS_A_TURN: Final = 16
-_SOCKET_UMASK: Final = 0o117
-_LONG_PATH_BYTES: Final = 100
-
 
 class PfkeyServer:
-    """Serves one engine to every program that connects, each in the dialect of the socket it chose."""
+    """Serves one engine to every program that may connect, each in the dialect of the socket it chose."""
 
     def __init__(
         self,
@@ -44,18 +41,22 @@ class PfkeyServer:
         spd_changed: Callable[[], None] | None = None,
         changes: Changes | None = None,
         dialects: Mapping[str, Dialect] = DIALECTS,
+        access: Access | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Serve an engine; `spd_changed` follows each change before its reply, see `Changes`."""
+        self.usage = Usage(Limits() if limits is None else limits)
+        self.tap = Tap()
         self._engine = engine
         self._dialects = dialects
         self._changes = Changes(engine, spd_changed) if changes is None else changes
         self._handlers: dict[str, Handlers] = {}
-        self._listeners: list[tuple[socket.socket, Path, Handlers]] = []
+        self._entrance = Entrance(Access(os.geteuid()) if access is None else access, self.usage, self._admit)
         self._connections: dict[Connection, None] = {}
         self._selector: selectors.BaseSelector | None = None
-        self._resting: list[tuple[socket.socket, Handlers]] = []
         self._told_dropped = 0
         self._malformed = 0
+        self._not_permitted = 0
         self._internal_errors = 0
         self._gathered: list[tuple[bytes, Message]] = []
 
@@ -71,84 +72,61 @@ class PfkeyServer:
             handlers = self._handlers[dialect] = Handlers(
                 self._engine, self._dialects[dialect], self._changes
             )
-        listener = _bind(path)
-        self._listeners.append((listener, path, handlers))
-        if self._selector is not None:
-            self._watch(listener, handlers)
+        self._entrance.listen(path, handlers)
 
     def attach(self, selector: selectors.BaseSelector) -> None:
         """Let an event loop watch the sockets; each key's `data` is a callable that gets the mask."""
         self._selector = selector
-        for listener, _, handlers in self._listeners:
-            self._watch(listener, handlers)
+        self._entrance.attach(selector)
 
     def close(self) -> None:
         """Close every socket and remove the paths."""
         for connection in list(self._connections):
             connection.close()
-        for listener, path, _ in self._listeners:
-            if self._selector is not None:
-                with suppress(KeyError):
-                    self._selector.unregister(listener)
-            listener.close()
-            with suppress(FileNotFoundError):
-                path.unlink()
-        self._listeners.clear()
-        self._resting.clear()
+        self._entrance.close()
 
     def counters(self) -> dict[str, int]:
-        """Count connections, messages lost by listeners that do not read, malformed ones, own errors."""
+        """Count connections, messages lost by listeners that do not read, refusals, own errors."""
         return {
             "connections": len(self._connections),
             "registered": sum(bool(connection.peer.registered) for connection in self._connections),
+            "dumps": self.usage.dumps,
             "told_dropped": self._told_dropped + sum(one.told_dropped for one in self._connections),
             "malformed": self._malformed,
+            "not_permitted": self._not_permitted,
             "internal_errors": self._internal_errors,
+            **{f"refused_{limit}": count for limit, count in sorted(self.usage.refused.items())},
         }
 
     # Connections.
 
-    def _watch(self, listener: socket.socket, handlers: Handlers) -> None:
+    def _admit(self, accepted: socket.socket, handlers: Handlers, who: Credentials, rights: Rights) -> None:
+        connection = Connection(self, accepted, handlers, who, rights)
+        self._connections[connection] = None
         if self._selector is not None:
-            self._selector.register(
-                listener, selectors.EVENT_READ, lambda mask: self._accept(listener, handlers)
-            )
+            connection.attach(self._selector)
 
-    def _accept(self, listener: socket.socket, handlers: Handlers) -> None:
-        for _ in range(ACCEPTS_A_TURN):
-            try:
-                accepted, _ = listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                # No descriptors left: rest until a connection closes, else the loop would spin.
-                logger.warning("cannot accept a PF_KEY connection: %s", error.strerror)
-                if self._selector is not None and self._connections:
-                    self._selector.unregister(listener)
-                    self._resting.append((listener, handlers))
-                return
-            connection = Connection(accepted, handlers, self._serve, self._served, self._forget)
-            self._connections[connection] = None
-            if self._selector is not None:
-                connection.attach(self._selector)
-
-    def _forget(self, connection: Connection) -> None:
+    def forget(self, connection: Connection) -> None:
+        """Let go of a connection that is closed."""
         self._connections.pop(connection, None)
         self._told_dropped += connection.told_dropped
-        resting, self._resting = self._resting, []
-        for listener, handlers in resting:
-            self._watch(listener, handlers)
+        self._entrance.left(connection.who)
 
     # Requests.
 
-    def _serve(self, origin: Connection, data: bytes) -> None:
+    def serve(self, origin: Connection, data: bytes) -> None:
         """Take a request; a change of the SPD waits for those behind it, everything else is answered."""
+        if not permitted(data[1] if len(data) > 1 else 0, origin.rights):
+            self._not_permitted += 1
+            self.served(origin)
+            origin.reply(codec.refusal(data, errno.EACCES))
+            return
         message = self._understood(origin, data)
         if not isinstance(message, int) and message.type in SPD_CHANGES:
             self._gathered.append((data, message))
             origin.unanswered = len(self._gathered)
             return
-        self._served(origin)
+        self.served(origin)
         if isinstance(message, int):
             self._malformed += 1
             origin.reply(codec.refusal(data, message))
@@ -168,7 +146,7 @@ class PfkeyServer:
             self._show_request(origin.handlers, data)
         return message
 
-    def _served(self, origin: Connection) -> None:
+    def served(self, origin: Connection) -> None:
         """Make the gathered changes of the SPD, follow them, and only then tell of them."""
         if not self._gathered:
             return
@@ -306,26 +284,3 @@ class _Said:
             message: Message = self._reply if handlers is self._handlers else handlers.tell(self._reply)
             data = self._bytes[handlers.dialect.name] = codec.encode(message, handlers.dialect)
         return data
-
-
-# = https://www.rfc-editor.org/rfc/rfc2367#section-1
-# # only a privileged process may speak, and a full listener loses its own messages only
-def _bind(path: Path) -> socket.socket:
-    """Bind a listening socket, however long its directory's name is."""
-    with suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.lstat().st_mode):
-            path.unlink()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    umask = os.umask(_SOCKET_UMASK)
-    try:
-        short = len(os.fsencode(path)) < _LONG_PATH_BYTES
-        listener.bind(str(path) if short else f"/proc/self/fd/{directory}/{path.name}")
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    finally:
-        os.umask(umask)
-        os.close(directory)
-    return listener
