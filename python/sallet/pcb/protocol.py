@@ -16,10 +16,12 @@ SOCKET: Final = "pcb.sock"
 VERSION: Final = 1
 POLICY_BYTES_MAX: Final = 4096
 DESCRIPTORS_MAX: Final = 2
-MARK_BITS: Final = 0x1C00_0000
+MARK_BITS: Final = 0x3C00_0000
 """The bits of a socket's mark that are ours."""
 MARK_POLICY: Final = 0x1000_0000
 """The one that says that the daemon holds a policy for the socket."""
+MARK_ENCAP: Final = 0x2000_0000
+"""The one that says that ESP in UDP on the socket's port is the daemon's."""
 
 REQUEST: Final = struct.Struct("=HHHHIIHH16s")
 """version, kind, dialect, level, value, policy_bytes, remote_family, remote_port, remote_address"""
@@ -37,6 +39,7 @@ class Kind(IntEnum):
     INHERIT = 4
     ENCAP = 5
     WATCH = 6
+    CONNECT = 7
 
 
 DIALECTS: Final = {1: "linux", 2: "kame", 3: "netbsd", 4: "freebsd"}

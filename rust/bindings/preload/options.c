@@ -6,6 +6,7 @@
 #include "preload.h"
 #include "pcb.h"
 #include "pfkey.h"
+#include "udp_encap.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -96,8 +97,10 @@ EXPORTED int setsockopt(int descriptor, int level, int option, const void *value
 {
 	if (value && names_policy(level, option, length))
 		return set_policy(descriptor, level, value, length);
+	if (udp_encap_is_set(descriptor, level, option, value, length))
+		return udp_encap_set(descriptor, value);
 	if (level == SOL_SOCKET && option == SO_MARK && value && length == sizeof(uint32_t) &&
-	    pcb_has_policy(descriptor))
+	    pcb_mark(descriptor))
 		return set_mark(descriptor, value, length);
 	return next(setsockopt)(descriptor, level, option, value, length);
 }
@@ -106,7 +109,7 @@ static void hide_mark(int descriptor, void *value)
 {
 	uint32_t mark;
 
-	if (!pcb_has_policy(descriptor))
+	if (!pcb_mark(descriptor))
 		return;
 	memcpy(&mark, value, sizeof(mark));
 	mark &= ~(uint32_t)PCB_MARK_BITS;
@@ -119,6 +122,10 @@ EXPORTED int getsockopt(int descriptor, int level, int option, void *restrict va
 
 	if (length && names_policy(level, option, *length - *length % 8) && asks_for_policy(value, *length))
 		return get_policy(descriptor, level, value, length);
+	if (value && length && *length == sizeof(int) && udp_encap_is_asked(descriptor, level, option, &answer)) {
+		memcpy(value, &answer, sizeof(answer));
+		return 0;
+	}
 	outcome = next(getsockopt)(descriptor, level, option, value, length);
 	if (outcome < 0 || level != SOL_SOCKET || !value || *length != sizeof(int))
 		return outcome;

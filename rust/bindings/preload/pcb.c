@@ -20,6 +20,8 @@
 
 /* The connection whose end tells that the daemon has gone; -1 before the first use. A race leaves one more. */
 static int watch = -1;
+/* A connection that this process has kept for the time after chroot() or setuid(); -1 if there is none. */
+static int way_back = -1;
 /* By descriptor: the id of the socket that was confirmed while `watch` lived, 0 if none. */
 static uint64_t confirmed[REMEMBERED];
 
@@ -69,12 +71,60 @@ static bool receive_reply(int daemon, struct pcb_reply *reply, void *answer, siz
 	return true;
 }
 
+/* Gives a descriptor a number that programs do not count on. */
+static int moved_up(int low)
+{
+	int high = fcntl(low, F_DUPFD_CLOEXEC, WATCH_DESCRIPTOR_MIN);
+
+	if (high < 0)
+		return low;
+	close(low);
+	return high;
+}
+
+void pcb_stay_reachable(void)
+{
+	int before = errno, none = -1, opened;
+
+	if (__atomic_load_n(&way_back, __ATOMIC_ACQUIRE) < 0) {
+		opened = daemon_connect(PCB_SOCKET, SOCK_CLOEXEC);
+		if (opened >= 0) {
+			opened = moved_up(opened);
+			if (!__atomic_compare_exchange_n(&way_back, &none, opened, false, __ATOMIC_ACQ_REL,
+							 __ATOMIC_ACQUIRE))
+				close(opened);
+		}
+	}
+	errno = before;
+}
+
+/*
+ * Connects to the daemon: by its name, or, where that is out of reach, by one of a pair of sockets that is sent
+ * along the way back. A pair shows who made it, so what this process may is what it may now.
+ */
+static int reach_daemon(void)
+{
+	struct pcb_request request = {.version = PCB_VERSION, .kind = PCB_CONNECT, .dialect = (uint16_t)dialect()};
+	int daemon = daemon_connect(PCB_SOCKET, SOCK_CLOEXEC);
+	int along = __atomic_load_n(&way_back, __ATOMIC_ACQUIRE), pair[2];
+
+	if (daemon >= 0 || along < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return daemon;
+	daemon = pair[0];
+	if (!send_request(along, &request, NULL, &pair[1], 1)) {
+		close(daemon);
+		daemon = -1;
+	}
+	close(pair[1]);
+	return daemon;
+}
+
 int pcb_ask(struct pcb_request *request, const void *policy, const int *descriptors, int count, void *answer,
 	    size_t *answer_bytes)
 {
 	const struct timeval patience = {.tv_sec = REPLY_SECS};
 	struct pcb_reply reply = {.version = 0};
-	int daemon = daemon_connect(PCB_SOCKET, SOCK_CLOEXEC);
+	int daemon = reach_daemon();
 	int outcome = EHOSTUNREACH;
 
 	if (daemon < 0)
@@ -89,35 +139,35 @@ int pcb_ask(struct pcb_request *request, const void *policy, const int *descript
 	return outcome;
 }
 
-bool pcb_has_policy(int descriptor)
+uint32_t pcb_mark(int descriptor)
 {
 	int before = errno;
 	uint32_t mark = 0;
 	socklen_t length = sizeof(mark);
-	bool has = next(getsockopt)(descriptor, SOL_SOCKET, SO_MARK, &mark, &length) == 0 &&
-		   mark & PCB_MARK_POLICY;
 
+	if (next(getsockopt)(descriptor, SOL_SOCKET, SO_MARK, &mark, &length) < 0)
+		mark = 0;
 	errno = before;
-	return has;
+	return mark & PCB_MARK_BITS;
 }
 
-/* Opens the connection that ends with the daemon, with a number that programs do not count on. */
+bool pcb_has_policy(int descriptor)
+{
+	return pcb_mark(descriptor) & PCB_MARK_POLICY;
+}
+
+/* Opens the connection that ends with the daemon. */
 static int open_watch(void)
 {
 	struct pcb_request request = {.version = PCB_VERSION, .kind = PCB_WATCH};
-	int low = daemon_connect(PCB_SOCKET, SOCK_CLOEXEC), high;
+	int low = reach_daemon();
 
 	if (low < 0)
 		return -1;
-	if (!send_request(low, &request, NULL, NULL, 0)) {
-		close(low);
-		return -1;
-	}
-	high = fcntl(low, F_DUPFD_CLOEXEC, WATCH_DESCRIPTOR_MIN);
-	if (high < 0)
-		return low;
+	if (send_request(low, &request, NULL, NULL, 0))
+		return moved_up(low);
 	close(low);
-	return high;
+	return -1;
 }
 
 static bool alive(int descriptor)

@@ -16,6 +16,12 @@
 int pcb_ask(struct pcb_request *request, const void *policy, const int *descriptors, int count, void *answer,
 	    size_t *answer_bytes);
 
+/* Keeps a way to the daemon for a process that is about to change its root or its user. */
+void pcb_stay_reachable(void);
+
+/* Reads the bits of a socket's mark that are ours; 0 for what is no socket. */
+uint32_t pcb_mark(int descriptor);
+
 /* Says whether the daemon holds a policy for this socket. */
 bool pcb_has_policy(int descriptor);
 

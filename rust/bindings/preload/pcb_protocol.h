@@ -18,8 +18,9 @@
 #define PCB_DESCRIPTORS_MAX 2
 
 /* Bits of a socket's mark (SO_MARK). They travel with the socket through fork, dup, exec, SCM_RIGHTS, accept. */
-#define PCB_MARK_BITS 0x1c000000
+#define PCB_MARK_BITS 0x3c000000
 #define PCB_MARK_POLICY 0x10000000
+#define PCB_MARK_ENCAP 0x20000000
 
 /* What a request asks. */
 #define PCB_POLICY_SET 1 /* policy bytes in `dialect`, for the direction that they name; [socket] */
@@ -28,6 +29,7 @@
 #define PCB_INHERIT 4    /* [accepted socket, listening socket] */
 #define PCB_ENCAP 5      /* `value` is what UDP_ENCAP was set to; [socket] */
 #define PCB_WATCH 6      /* no reply but the end of the connection, when the daemon goes; [] */
+#define PCB_CONNECT 7    /* no reply: the socket is the far end of a new connection; [one of a pair] */
 
 /* The numbers and layouts above RFC 2367 that a program was compiled with. */
 #define PCB_DIALECT_LINUX 1

@@ -35,7 +35,11 @@
 	X(sendmsg) \
 	X(sendmmsg) \
 	X(write) \
-	X(writev)
+	X(writev) \
+	X(chroot) \
+	X(setuid) \
+	X(setreuid) \
+	X(setresuid)
 
 struct calls {
 #define X(name) __typeof__(&name) name;

@@ -8,6 +8,7 @@
  */
 #include "preload.h"
 #include "pcb.h"
+#include "pfkey.h"
 
 #include <errno.h>
 
@@ -28,19 +29,27 @@ static bool may_send_to(int descriptor, const void *destination, socklen_t lengt
 	return !pcb_has_policy(descriptor) || pcb_confirm_once(descriptor) == 0;
 }
 
+static ssize_t replied(int descriptor, const void *data, size_t size, ssize_t sent)
+{
+	const struct iovec whole = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+
+	return pfkey_sent(descriptor, &whole, 1, sent);
+}
+
 EXPORTED ssize_t sendto(int descriptor, const void *data, size_t size, int flags, __CONST_SOCKADDR_ARG address,
 			socklen_t length)
 {
 	if (!may_send_to(descriptor, address.__sockaddr__, length))
 		return -1;
-	return next(sendto)(descriptor, data, size, flags, address, length);
+	return replied(descriptor, data, size, next(sendto)(descriptor, data, size, flags, address, length));
 }
 
 EXPORTED ssize_t sendmsg(int descriptor, const struct msghdr *message, int flags)
 {
 	if (message && !may_send_to(descriptor, message->msg_name, message->msg_namelen))
 		return -1;
-	return next(sendmsg)(descriptor, message, flags);
+	return pfkey_sent(descriptor, message ? message->msg_iov : NULL, message ? (int)message->msg_iovlen : 0,
+			  next(sendmsg)(descriptor, message, flags));
 }
 
 EXPORTED int sendmmsg(int descriptor, struct mmsghdr *messages, unsigned int count, int flags)
@@ -55,15 +64,21 @@ EXPORTED int sendmmsg(int descriptor, struct mmsghdr *messages, unsigned int cou
 
 EXPORTED ssize_t send(int descriptor, const void *data, size_t size, int flags)
 {
-	return may_send(descriptor) ? next(send)(descriptor, data, size, flags) : -1;
+	if (!may_send(descriptor))
+		return -1;
+	return replied(descriptor, data, size, next(send)(descriptor, data, size, flags));
 }
 
 EXPORTED ssize_t write(int descriptor, const void *data, size_t size)
 {
-	return may_send(descriptor) ? next(write)(descriptor, data, size) : -1;
+	if (!may_send(descriptor))
+		return -1;
+	return replied(descriptor, data, size, next(write)(descriptor, data, size));
 }
 
 EXPORTED ssize_t writev(int descriptor, const struct iovec *parts, int count)
 {
-	return may_send(descriptor) ? next(writev)(descriptor, parts, count) : -1;
+	if (!may_send(descriptor))
+		return -1;
+	return pfkey_sent(descriptor, parts, count, next(writev)(descriptor, parts, count));
 }

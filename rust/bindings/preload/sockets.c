@@ -6,6 +6,7 @@
 #include "preload.h"
 #include "pcb.h"
 #include "pfkey.h"
+#include "udp_encap.h"
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -55,12 +56,14 @@ EXPORTED int bind(int descriptor, __CONST_SOCKADDR_ARG address, socklen_t length
 
 	if (!is_inet(address.__sockaddr__, length) && pfkey_is(descriptor))
 		return refused(EINVAL);
-	if (!pcb_has_policy(descriptor))
+	if (!pcb_mark(descriptor))
 		return next(bind)(descriptor, address, length);
 	closed = shut(descriptor);
 	outcome = next(bind)(descriptor, address, length);
-	if (outcome == 0 && is_udp(descriptor))
+	if (outcome == 0 && is_udp(descriptor) && pcb_has_policy(descriptor))
 		outcome = pcb_tell_bound(descriptor, NULL, 0);
+	if (outcome == 0)
+		outcome = udp_encap_bound(descriptor);
 	if (closed)
 		reopen(descriptor);
 	return outcome;

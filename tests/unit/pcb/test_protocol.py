@@ -30,6 +30,7 @@ def test_every_number_of_the_header_is_the_same_in_python() -> None:
         "DESCRIPTORS_MAX": str(protocol.DESCRIPTORS_MAX),
         "MARK_BITS": f"{protocol.MARK_BITS:#x}",
         "MARK_POLICY": f"{protocol.MARK_POLICY:#x}",
+        "MARK_ENCAP": f"{protocol.MARK_ENCAP:#x}",
     }
     assert kinds | dialects | others == DEFINED
 
