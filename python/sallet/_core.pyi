@@ -228,6 +228,18 @@ class Engine:
         """
         Passes many packets of the protected side, in order; one outcome each. The GIL is released once.
         """
+    def pcb_dump(self, /) -> list[PolicyView]:
+        """
+        Returns the policies of sockets' flows.
+        """
+    def pcb_put(self, /, params: PolicyParams) -> PolicyView:
+        """
+        Gives the flows of a socket a policy that is asked before every SPD entry. Raises EngineError.
+        """
+    def pcb_remove(self, /, direction: str, selector: Selector) -> PolicyView:
+        """
+        Removes the policy of a socket's flows. Raises EngineError (not-found).
+        """
     def poll_timeout(self, /) -> float | None:
         """
         Seconds until `handle_timeout` is due, or None.

@@ -184,4 +184,27 @@ impl Engine {
     fn spd_flush(&self) -> usize {
         self.core.spd_flush()
     }
+
+    /// Gives the flows of a socket a policy that is asked before every SPD entry. Raises EngineError.
+    fn pcb_put(&self, params: &PolicyParams) -> PyResult<PolicyView> {
+        let put = self.core.pcb_put(params.inner.clone(), self.now());
+        put.map(|inner| PolicyView { inner })
+            .map_err(|error| refused(&error))
+    }
+
+    /// Removes the policy of a socket's flows. Raises EngineError (not-found).
+    fn pcb_remove(&self, direction: &str, selector: &Selector) -> PyResult<PolicyView> {
+        let removed = self
+            .core
+            .pcb_remove(words::direction(direction)?, &selector.inner);
+        removed
+            .map(|inner| PolicyView { inner })
+            .map_err(|error| refused(&error))
+    }
+
+    /// Returns the policies of sockets' flows.
+    fn pcb_dump(&self) -> Vec<PolicyView> {
+        let all = self.core.pcb_dump();
+        all.into_iter().map(|inner| PolicyView { inner }).collect()
+    }
 }

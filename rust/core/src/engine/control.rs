@@ -207,6 +207,38 @@ impl Engine {
         flushed.unwrap_or(0)
     }
 
+    /// Gives the flows of a socket a policy that stands before every SPD entry, or another than they had.
+    ///
+    /// # Errors
+    /// What makes no sense in the policy itself.
+    pub fn pcb_put(&self, params: PolicyParams, now: Instant) -> Result<PolicyView, Error> {
+        let wall = self.wall(now);
+        self.spd_change(|spd| {
+            let (direction, selector) = (params.direction, params.selector);
+            spd.pcb_put(params, now, wall)?;
+            spd.pcb_by_selector(direction, &selector)
+                .cloned()
+                .ok_or(Error::NotFound)
+        })
+        .map(|policy| policy.view())
+    }
+
+    /// Takes out the policy of a socket's flows.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none with exactly this selector.
+    pub fn pcb_remove(&self, direction: Direction, selector: &Selector) -> Result<PolicyView, Error> {
+        self.spd_change(|spd| spd.pcb_remove(direction, selector))
+            .map(|policy| policy.view())
+    }
+
+    /// Every policy of a socket.
+    #[must_use]
+    pub fn pcb_dump(&self) -> Vec<PolicyView> {
+        let all = self.spd.load().pcb_dump();
+        all.iter().map(|policy| policy.view()).collect()
+    }
+
     /// Changes a copy of the SPD and swaps it in; a refused change leaves no trace.
     //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
     //# a changed SPD governs the packets that come afterwards

@@ -5,6 +5,7 @@
 use crate::error::Error;
 use crate::selector::{Selector, SelectorKey};
 use crate::spd::chunks::{SortedChunks, Summary};
+use crate::spd::pcb::SocketPolicies;
 use crate::spd::policy::{Policy, PolicyParams};
 use crate::terms::{Direction, PolicyId};
 use crate::time::{Instant, WallClock};
@@ -91,6 +92,8 @@ pub struct Spd {
     limited: SortedChunks<PolicyId, Arc<Policy>>,
     /// How many inbound entries judge forwarded packets.
     judges: usize,
+    /// Asked before everything else; not counted, not listed and not removed with the entries.
+    sockets: SocketPolicies,
     last_id: u32,
     last_serial: u64,
 }
@@ -140,10 +143,15 @@ impl Spd {
         {
             return Err(Error::Exists);
         }
-        let id = PolicyId(self.last_id.checked_add(1).ok_or(Error::Full)?);
-        self.last_id = id.0;
+        let id = self.next_id()?;
         let serial = self.next_serial();
         self.put(Policy::new(params, id, serial, now, wall));
+        Ok(id)
+    }
+
+    fn next_id(&mut self) -> Result<PolicyId, Error> {
+        let id = PolicyId(self.last_id.checked_add(1).ok_or(Error::Full)?);
+        self.last_id = id.0;
         Ok(id)
     }
 
@@ -233,12 +241,55 @@ impl Spd {
         Ok(policy)
     }
 
-    /// Takes out every entry; ids are not used again.
+    /// Gives the flows of a socket a policy of their own, or another; it keeps its id then.
+    ///
+    /// # Errors
+    /// What `PolicyParams::validate` finds; `Full` when the ids are used up.
+    pub fn pcb_put(
+        &mut self,
+        params: PolicyParams,
+        now: Instant,
+        wall: WallClock,
+    ) -> Result<PolicyId, Error> {
+        params.validate()?;
+        let old = self.sockets.by_selector(params.direction, &params.selector);
+        let id = match old.map(|old| old.id()) {
+            Some(id) => id,
+            None => self.next_id()?,
+        };
+        let serial = self.next_serial();
+        self.sockets
+            .put(Arc::new(Policy::new(params, id, serial, now, wall)));
+        Ok(id)
+    }
+
+    /// Takes out the policy of a socket's flows.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none with exactly this selector.
+    pub fn pcb_remove(&mut self, direction: Direction, selector: &Selector) -> Result<Arc<Policy>, Error> {
+        self.sockets.remove(direction, selector).ok_or(Error::NotFound)
+    }
+
+    /// The policy of the sockets' flows that are exactly these.
+    #[must_use]
+    pub fn pcb_by_selector(&self, direction: Direction, selector: &Selector) -> Option<&Arc<Policy>> {
+        self.sockets.by_selector(direction, selector)
+    }
+
+    /// Every policy of a socket, in an order of their own.
+    #[must_use]
+    pub fn pcb_dump(&self) -> Vec<Arc<Policy>> {
+        self.sockets.dump()
+    }
+
+    /// Takes out every entry, and no policy of a socket; ids are not used again.
     pub fn flush(&mut self) -> Vec<Arc<Policy>> {
         let all = self.dump();
         *self = Self {
             last_id: self.last_id,
             last_serial: self.last_serial,
+            sockets: self.sockets.clone(),
             ..Self::default()
         };
         all
@@ -278,11 +329,15 @@ impl Spd {
         all
     }
 
-    /// Chooses the entry that decides about a packet: the first that matches, by priority, then insertion.
+    /// Chooses the entry that decides about a packet: its socket's policy, else the first entry that matches,
+    /// by priority, then insertion.
     //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
     //# The entries are totally ordered by the administrator and searched in that order.
     #[must_use]
     pub fn lookup(&self, direction: Direction, key: &SelectorKey) -> Option<&Arc<Policy>> {
+        if let Some(policy) = self.sockets.lookup(direction, key) {
+            return Some(policy);
+        }
         let own = Self::first_match(self.list(direction), key, |_| true);
         if direction != Direction::Forward || self.judges == 0 {
             return own;
@@ -300,7 +355,9 @@ impl Spd {
     #[must_use]
     pub fn depends_on_ports(&self, direction: Direction, key: &SelectorKey) -> bool {
         let forwarded = direction == Direction::Forward && self.judges != 0;
-        Self::list_depends_on_ports(self.list(direction), key, |_| true)
+        let of_a_socket = direction != Direction::Forward && !self.sockets.is_empty();
+        of_a_socket
+            || Self::list_depends_on_ports(self.list(direction), key, |_| true)
             || forwarded && Self::list_depends_on_ports(&self.inbound, key, Self::is_judge)
     }
 
