@@ -7,7 +7,12 @@ use std::process::Command;
 use std::{env, fs, io};
 
 /// What one shared library is made of: its file name, its folder, what it links with.
-const LIBRARIES: [(&str, &str, &[&str]); 1] = [("libsallet_preload.so", "preload", &["-ldl", "-pthread"])];
+const LIBRARIES: [(&str, &str, &[&str]); 2] = [
+    ("libsallet_preload.so", "preload", &["-ldl", "-pthread"]),
+    // A name of its own beside the files of other projects, all called libipsec.so.0: a loader that has one of those
+    // in memory must not take it for this one.
+    ("libipsec.so", "libipsec", &["-Wl,-soname,libipsec.so"]),
+];
 
 /// Warnings are errors in `make lint` only: a user's newer compiler must not refuse what it merely dislikes.
 const FLAGS: [&str; 9] = [

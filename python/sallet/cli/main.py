@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
     "algorithms": Verb("sallet.cli.algorithms", "the algorithms, their keys, and their PF_KEY numbers"),
     "setkey": Verb("sallet.cli.setkey", "setkey(8): edit the SAD and the SPD by hand", raw=True),
     "run": Verb("sallet.cli.run", "start an unmodified program: its PF_KEY and per-socket policies are ours"),
+    "config": Verb("sallet.cli.config", "compiler flags for C programs: headers and libipsec"),
     "completion": Verb("sallet.cli.completion", "print a completion script for a shell"),
 }
 

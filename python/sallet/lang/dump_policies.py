@@ -52,7 +52,7 @@ _PROTOCOLS: Final[dict[int, str]] = {
     IpProtocol.IPCOMP: "ipcomp",
     IpProtocol.TCP: "tcp",
 }
-_SOCKET_DIRECTIONS: Final = {3: "in(socket)", 4: "out(socket)"}
+_SOCKET_DIRECTIONS: Final = {4: "in(socket)", 5: "out(socket)"}
 """Linux tells whose list a policy is in by the low three bits of its id."""
 _SCOPES: Final = {0: "any", 1: "global", 2: "ifnet", 4: "pcb"}
 
@@ -88,7 +88,7 @@ def policy_head(policy: Policy, form: str) -> str:
 def _direction(policy: Policy, row: Form) -> str:
     """Print the list in which a policy stands; a socket's has its own."""
     if row.sockets_told and policy.direction > IpsecDirection.FORWARD:
-        return word(_SOCKET_DIRECTIONS, policy.direction - 1)
+        return word(_SOCKET_DIRECTIONS, policy.direction)
     return word(_DIRECTIONS, policy.direction)
 
 

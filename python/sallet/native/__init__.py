@@ -8,3 +8,5 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PRELOAD = HERE / "libsallet_preload.so"
+LIBIPSEC = HERE / "libipsec.so"
+INCLUDE = HERE / "include"

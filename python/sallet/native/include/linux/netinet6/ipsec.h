@@ -1,0 +1,4 @@
+/*
+ * Another name of netipsec/ipsec.h: manuals use both.
+ */
+#include "../netipsec/ipsec.h"
