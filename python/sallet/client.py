@@ -15,6 +15,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -134,6 +135,17 @@ class PfkeyClient:
             if self._held:
                 return self._held.popleft()
             self._wait(selectors.EVENT_READ, deadline)
+
+    def receive_bytes(self) -> bytes:
+        """Return the next message as it came, however long that takes; none may be waiting decoded."""
+        while True:
+            with suppress(BlockingIOError):
+                data = self._socket.recv(MESSAGE_BYTES_MAX)
+                if not data:
+                    raise _unreachable(self.path, _hung_up())
+                return data
+            self._selector.modify(self._socket, selectors.EVENT_READ)
+            self._selector.select()
 
     def request(self, message: Message, *, check: bool = True) -> Message:
         """Send one message and return its reply; messages to others stay for `receive`.

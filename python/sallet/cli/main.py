@@ -10,7 +10,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -37,10 +37,15 @@ VERBS: dict[str, Verb] = {
     "explain": Verb("sallet.cli.explain", "what would happen to a packet, and which entry says so"),
     "algorithms": Verb("sallet.cli.algorithms", "the algorithms, their keys, and their PF_KEY numbers"),
     "setkey": Verb("sallet.cli.setkey", "setkey(8): edit the SAD and the SPD by hand", raw=True),
+    "compat": Verb("sallet.cli.compat", "links under the names of the old tools, which then are these"),
     "run": Verb("sallet.cli.run", "start an unmodified program: its PF_KEY and per-socket policies are ours"),
     "config": Verb("sallet.cli.config", "compiler flags for C programs: headers and libipsec"),
     "completion": Verb("sallet.cli.completion", "print a completion script for a shell"),
 }
+
+
+PROGRAMS: dict[str, str] = {"setkey": "setkey"}
+"""Names of programs under which this one acts as a raw verb, whatever else stands on the command line."""
 
 
 def parser_for(name: str) -> argparse.ArgumentParser:
@@ -68,6 +73,9 @@ def whole_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; never a traceback without `--debug`."""
+    program = os.path.basename(sys.argv[0]) if argv is None else ""
+    if program in PROGRAMS:
+        return _guarded(lambda: int(_load(VERBS[PROGRAMS[program]]).run_raw(sys.argv[1:], program)))
     arguments = _front_parser().parse_args(sys.argv[1:] if argv is None else list(argv))
     if arguments.debug:
         os.environ["SALLET_DEBUG"] = "1"
@@ -82,8 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             next_step="`sallet --help` lists them",
             code=diagnostics.USAGE,
         )
+    return _guarded(lambda: _run(arguments.verb, arguments.rest))
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    """Run a verb and turn what it raises into an exit code."""
     try:
-        code = _run(arguments.verb, arguments.rest)
+        code = work()
         sys.stdout.flush()
     except Exception as error:
         return _report(error)
@@ -161,13 +174,9 @@ class _PrintVersion(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        from importlib.metadata import PackageNotFoundError, version
+        from sallet.cli.version import installed
 
-        try:
-            found = version("sallet")
-        except PackageNotFoundError:
-            found = "(run from its sources, not installed)"
-        print(f"sallet {found}")
+        print(f"sallet {installed()}")
         parser.exit(diagnostics.OK)
 
 

@@ -1,159 +1,138 @@
-"""`sallet setkey`: the options of setkey(8), and which part of the tool each of them runs.
+"""`sallet setkey`, and `setkey` where a link of that name leads here: which part each option runs.
 
 No grammar and no PF_KEY layout may enter (`sallet.lang`), and no connecting by hand (`sallet.client`).
-Answers to setkey(8) of KAME and ipsec-tools; exit status and diagnostics follow --form.
+Answers to setkey(8) of KAME, FreeBSD and ipsec-tools; exit status and diagnostics follow --form.
 """
 
 from __future__ import annotations
 
-import getopt
-import json
-import socket
+import argparse
+import os
 import sys
-import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sallet.cli import diagnostics
-from sallet.client import PfkeyClient, PfkeyError, default_run_dir
+from sallet.cli.host_names import HostNames
+from sallet.cli.setkey_options import Options, Usage, named_ahead, read_options, usage
+from sallet.client import ControlClient, PfkeyClient, PfkeyError, default_run_dir
 from sallet.failure import Failure
 from sallet.lang.forms import FORMS
 
 if TYPE_CHECKING:
-    from sallet.lang.forms import Form
-    from sallet.lang.statements import IpAddress
     from sallet.pfkey.messages import Message
 
-USAGE = """\
-usage: sallet setkey [-nvk] [--form FORM] [--keep-going] [--run-dir DIR] -f FILE   (- for standard input)
-       sallet setkey [-nvk] [--form FORM] [--keep-going] [--run-dir DIR] -c
-       sallet setkey [-apv] [--form FORM] [--run-dir DIR] [--json [--show-keys]] -D[P]
-       sallet setkey [-v]   [--form FORM] [--run-dir DIR] -F[P]
-
-  -f FILE       carry out the statements of a file          -c   of standard input
-  -D            print the SAs                               -DP  print the policies
-  -F            remove every SA                             -FP  remove every policy
-  -a            with -D: dead SAs, too                      -p   with -D: ports, too
-  -n            check only, send nothing                    -v   print every message
-  -k            send no fwd policy beside each in
-  --form FORM   sallet (a file is one transaction), or linux, kame, qnx, netbsd, freebsd: text, order and
-                exit status of those tools
-  --keep-going  form sallet: go on behind a refusal, undo nothing
-  --json        print -D and -DP as JSON; keys only with --show-keys
-"""
-_SHORT = "acDFPpnvkhf:"
-_LONG = ["form=", "keep-going", "run-dir=", "json", "show-keys", "help"]
+PROGRAM = "sallet setkey"
 
 
-@dataclass(slots=True)
-class Options:
-    """What one command line asks for."""
-
-    form: str = "sallet"
-    files: list[str] = field(default_factory=list)
-    dump: bool = False
-    flush: bool = False
-    policies: bool = False
-    dead_too: bool = False
-    ports: bool = False
-    check_only: bool = False
-    verbose: bool = False
-    forward_too: bool = True
-    keep_going: bool = False
-    json: bool = False
-    show_keys: bool = False
-    run_dir: Path | None = None
-    help: bool = False
-
-    @property
-    def row(self) -> Form:
-        """The form's row."""
-        return FORMS[self.form]
-
-    def connect(self) -> PfkeyClient:
-        """Connect to the daemon in the form's dialect."""
-        return PfkeyClient(self.run_dir or default_run_dir(), self.row.dialect)
-
-
-_SWITCHES = {
-    "-a": "dead_too",
-    "-D": "dump",
-    "-F": "flush",
-    "-P": "policies",
-    "-p": "ports",
-    "-n": "check_only",
-    "-v": "verbose",
-    "--keep-going": "keep_going",
-    "--json": "json",
-    "--show-keys": "show_keys",
-    "-h": "help",
-    "--help": "help",
-}
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options, for completion alone: `run_raw` reads them, each form in its way."""
+    for flag, meaning in (
+        ("-c", "carry out the statements of standard input"),
+        ("-D", "print the SAs"),
+        ("-F", "remove every SA"),
+        ("-P", "with -D and -F: the policies"),
+        ("-x", "print every PF_KEY message as it passes"),
+        ("-H", "with -x: the bytes, too"),
+        ("-a", "with -D: dead SAs, too"),
+        ("-p", "with -D: ports, too"),
+        ("-l", "with -D: one line for each SA, again every second"),
+        ("-g", "with -DP: no policies of sockets"),
+        ("-N", "with -DP: no policies of sockets"),
+        ("-n", "check only, send nothing"),
+        ("-v", "print every message sent and received"),
+        ("-k", "send no fwd policy beside each in"),
+        ("-r", "send a fwd policy beside each in"),
+        ("-d", "print how each statement is read"),
+        ("-V", "the version"),
+        ("--keep-going", "go on behind a refusal, undo nothing"),
+        ("--json", "print -D and -DP as JSON"),
+        ("--show-keys", "with --json: keys, too"),
+    ):
+        parser.add_argument(flag, action="store_true", help=meaning)
+    files = [parser.add_argument(flag, metavar="FILE", help=why) for flag, why in _FILES]
+    files.append(parser.add_argument("dump", nargs="*", metavar="DUMP", help="with -D: what --save kept"))
+    for action in files:
+        action.complete = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # type: ignore[attr-defined]
+    parser.add_argument("--form", choices=tuple(FORMS), help="whose setkey it is")
 
 
-class Usage(Exception):
-    """A command line that makes no sense."""
+_FILES = (("-f", "carry out the statements of a file"), ("--save", "with -D: keep the messages of the dump"))
 
 
-def read_options(argv: list[str]) -> Options:
-    """Read a command line.
-
-    # Errors
-    `Usage` for an unknown option and for a combination that asks for nothing or for two things.
-    """
-    try:
-        found, rest = getopt.gnu_getopt(argv, _SHORT, _LONG)
-    except getopt.GetoptError as error:
-        raise Usage(str(error)) from error
-    options = Options()
-    for name, value in found:
-        _set(options, name, value)
-    if rest:
-        raise Usage(f"{rest[0]!r} is no option; a file is named with -f")
-    if not options.help and options.dump + options.flush + bool(options.files) != 1:
-        raise Usage("one of -f, -c, -D and -F is needed")
-    return options
-
-
-def _set(options: Options, name: str, value: str) -> None:
-    """Set one option."""
-    switch = _SWITCHES.get(name)
-    if switch is not None:
-        setattr(options, switch, True)
-    elif name == "-k":
-        options.forward_too = False
-    elif name == "-f":
-        options.files.append(value)
-    elif name == "-c":
-        options.files.append("-")
-    elif name == "--run-dir":
-        options.run_dir = Path(value)
-    elif value in FORMS:
-        options.form = value
-    else:
-        raise Usage(f"{value!r} is no form; they are {', '.join(FORMS)}")
-
-
-def run_raw(argv: list[str]) -> int:
+def run_raw(argv: Sequence[str], program: str = PROGRAM) -> int:
     """Run one setkey command line and return its exit status."""
+    form, run_dir = named_ahead(argv)
+    form = form or form_of_daemon(run_dir or default_run_dir())
     try:
-        options = read_options(argv)
-    except Usage as usage:
-        sys.stderr.write(f"sallet setkey: {usage}\n{USAGE}")
-        return diagnostics.USAGE
+        options = read_options(argv, form, program)
+    except Usage as wrong:
+        return _misused(str(wrong), form, program)
+    for warning in options.warnings:
+        sys.stderr.write(f"{program}: warning: {warning}\n")
     if options.help:
-        sys.stdout.write(USAGE)
+        sys.stdout.write(usage(program, form))
         return diagnostics.OK
+    if options.version:
+        from sallet.cli.version import installed
+
+        sys.stdout.write(f"{program} (sallet) {installed()}\n")
+        return diagnostics.OK
+    return _run(options)
+
+
+def _misused(why: str, form: str, program: str) -> int:
+    """Print the usage on the stream, and return the status, that the form has for it."""
+    if form in FORMS and FORMS[form].errors != "sallet":
+        sys.stderr.write(f"{program}: {why}\n" if why else "")
+        sys.stderr.flush()
+        sys.stdout.write(usage(program, form))
+        return diagnostics.FAILED
+    sys.stderr.write(f"{program}: {why}\n{usage(program, 'sallet')}")
+    return diagnostics.USAGE
+
+
+def form_of_daemon(run_dir: Path) -> str:
+    """Return the form of the daemon's personality; ours where no daemon says one."""
+    from sallet.sysctl.personalities import PERSONALITIES
+
+    try:
+        with ControlClient(run_dir) as control:
+            name = control.call("personality")["personality"]
+    except (Failure, OSError, KeyError, ValueError):
+        return "sallet"
+    return PERSONALITIES[name].form if name in PERSONALITIES else "sallet"
+
+
+def connect(options: Options) -> PfkeyClient:
+    """Connect to the daemon in the form's dialect."""
+    return PfkeyClient(options.run_dir or default_run_dir(), options.row.dialect)
+
+
+def _run(options: Options) -> int:
     if options.files:
         return _run_files(options)
-    with options.connect() as client:
+    from sallet.cli import setkey_dump, setkey_monitor
+
+    if options.saved:
+        return setkey_dump.saved(options)
+    with connect(options) as client:
         try:
-            return _dump(options, client) if options.dump else _flush(options, client)
+            if options.monitor:
+                return setkey_monitor.run(options, client)
+            return setkey_dump.run(options, client) if options.dump else _flush(options, client)
         except PfkeyError as error:
-            raise Failure(
-                "the daemon refused", why=error.strerror or str(error), next_step="see its log"
-            ) from error
+            return _refused(options, error)
+
+
+def _refused(options: Options, error: PfkeyError) -> int:
+    """Report a refusal: the old tools print it and are content."""
+    reason = os.strerror(error.errno or 0)
+    if options.faithful:
+        sys.stdout.write(f"{reason}.\n")
+        return diagnostics.OK
+    raise Failure("the daemon refused", why=reason, next_step="see its log") from error
 
 
 def _run_files(options: Options) -> int:
@@ -165,55 +144,6 @@ def _run_files(options: Options) -> int:
         if code:
             return code
     return diagnostics.OK
-
-
-def _dump(options: Options, client: PfkeyClient) -> int:
-    """Print the SAs or the policies."""
-    from sallet.pfkey.constants import SadbMsgType
-    from sallet.pfkey.messages import Message
-
-    kind = SadbMsgType.X_SPDDUMP if options.policies else SadbMsgType.DUMP
-    entries = client.dump(traced(options, Message(kind)))
-    if not options.policies and not options.dead_too:
-        entries = [entry for entry in entries if not is_dead(entry)]
-    for entry in entries:
-        traced(options, entry)
-    if options.json:
-        sys.stdout.write(json.dumps(_records(options, entries), indent=2) + "\n")
-    else:
-        sys.stdout.write(dump_text(options, entries, options.policies))
-    return diagnostics.OK
-
-
-def is_dead(entry: Message) -> bool:
-    """Say whether an entry of the SAD is one that only -a shows."""
-    from sallet.lang import dump
-    from sallet.pfkey.constants import SadbExtType, SadbSaState
-    from sallet.pfkey.messages import Sa
-
-    sa = dump.part(entry, SadbExtType.SA, Sa)
-    return sa is not None and sa.state == SadbSaState.DEAD
-
-
-def dump_text(options: Options, entries: list[Message], policies: bool) -> str:
-    """Return the text of a dump in the form asked for."""
-    from sallet.lang import dump
-
-    if not entries:
-        return dump.NO_SPD if policies else dump.NO_SAD
-    if policies:
-        return "".join(dump.spd(entry, options.form) for entry in entries)
-    now = int(time.time())
-    return "".join(dump.sad(entry, options.form, now, ports=options.ports) for entry in entries)
-
-
-def _records(options: Options, entries: list[Message]) -> list[dict[str, Any]]:
-    """Return a dump as values."""
-    from sallet.lang import records
-
-    if options.policies:
-        return [records.policy(entry, options.form) for entry in entries]
-    return [records.association(entry, options.form, show_keys=options.show_keys) for entry in entries]
 
 
 def _flush(options: Options, client: PfkeyClient) -> int:
@@ -230,36 +160,9 @@ def traced(options: Options, message: Message) -> Message:
     """Print a message where -v asks for it, and return it."""
     if options.verbose:
         from sallet.lang import trace
+        from sallet.pfkey import codec
+        from sallet.pfkey.dialects import DIALECTS
 
-        sys.stdout.write(trace.text(message, options.form))
+        lengths = codec.lengths(codec.encode(message, DIALECTS[options.row.dialect]))
+        sys.stdout.write(trace.text(message, options.form, lengths))
     return message
-
-
-class HostNames:
-    """The names that this machine knows: hosts, services and protocols."""
-
-    def host(self, name: str, version: int | None) -> list[IpAddress]:
-        """Return the addresses of a host, each once."""
-        from ipaddress import ip_address
-
-        families = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}
-        try:
-            answers = socket.getaddrinfo(name, None, families[version], socket.SOCK_RAW)
-        except (OSError, UnicodeError):
-            return []
-        found = [ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers]
-        return list(dict.fromkeys(found))
-
-    def service(self, name: str) -> int | None:
-        """Return the port of a service."""
-        try:
-            return socket.getservbyname(name)
-        except (OSError, UnicodeError):
-            return None
-
-    def protocol(self, name: str) -> int | None:
-        """Return the number of a protocol."""
-        try:
-            return socket.getprotobyname(name)
-        except (OSError, UnicodeError):
-            return None

@@ -12,6 +12,7 @@ import signal
 import sys
 from typing import Final
 
+from sallet.lang.forms import FORMS
 from sallet.lang.lexer import SetkeyError, Where, excerpt, where_of_line
 from sallet.lang.setkey_messages import Order
 from sallet.lang.statements import Statement
@@ -58,16 +59,17 @@ _KAME_MISSING: Final = {
 class Reporter:
     """Prints the diagnostics of one file in one form."""
 
-    def __init__(self, form: str, text: str, filename: str) -> None:
-        self._form = form
+    def __init__(self, form: str, text: str, filename: str, program: str = "sallet setkey") -> None:
+        self._style = FORMS[form].errors
+        self._program = program
         self._text = text
         self._filename = filename
 
     def syntax(self, error: SetkeyError) -> None:
         """Report a statement that is none."""
-        if self._form == "sallet":
+        if self._style == "sallet":
             self._point(error.where, error.text, "", error.next_step)
-        elif self._form == "linux":
+        elif self._style == "ipsec-tools":
             if error.preface:
                 _print(sys.stderr, error.preface)
             self._linux(error.line, f"{error.classic} at `{error.token}'")
@@ -80,9 +82,9 @@ class Reporter:
         """Report a statement that the daemon refused."""
         reason = os.strerror(reply.errno)
         line = order.statement.place.last_line
-        if self._form == "linux":
+        if self._style == "ipsec-tools":
             self._linux(line, reason)
-        elif self._form == "kame":
+        elif self._style == "kame":
             if reply.errno == errno.ENOENT:
                 reason = _KAME_MISSING.get(order.message.type, reason)
             _print(sys.stdout, f"The result of line {line}: {reason}.")
@@ -101,10 +103,10 @@ class Reporter:
     def remark(self, statement: Statement, remark: str) -> None:
         """Report what is worth knowing about a statement that is carried out."""
         place = statement.place
-        if self._form == "sallet":
+        if self._style == "sallet":
             where = f"{self._filename}:{place.line}:{place.column}"
-            _print(sys.stderr, f"sallet setkey: {where}: note: {remark}")
-        elif self._form == "linux":
+            _print(sys.stderr, f"{self._program}: {where}: note: {remark}")
+        elif self._style == "ipsec-tools":
             self._linux(place.last_line, remark)
         else:
             _print(sys.stdout, f"line {place.last_line}: {remark}")
@@ -112,17 +114,17 @@ class Reporter:
     def nothing_sent(self, errors: int) -> None:
         """Close the report of a file that was not even begun."""
         count = "1 error" if errors == 1 else f"{errors} errors"
-        _print(sys.stderr, f"sallet setkey: {self._filename}: {count}; nothing was sent")
+        _print(sys.stderr, f"{self._program}: {self._filename}: {count}; nothing was sent")
 
     def interrupted(self, number: int) -> None:
         """Say that the run stops because of a signal."""
         name = signal.Signals(number).name
-        _print(sys.stderr, f"sallet setkey: {self._filename}: stopped by {name}")
+        _print(sys.stderr, f"{self._program}: {self._filename}: stopped by {name}")
 
     def taken_back(self, done: int, losses: list[str]) -> None:
         """Close the report of a file that was taken back."""
         count = "the 1 change" if done == 1 else f"all {done} changes"
-        head = f"sallet setkey: {self._filename}: nothing of it is in force"
+        head = f"{self._program}: {self._filename}: nothing of it is in force"
         if done:
             head += f"; {count} made so far {'was' if done == 1 else 'were'} taken back"
         _print(sys.stderr, head)
@@ -133,7 +135,7 @@ class Reporter:
         """Close the report of a file that was carried out in spite of refusals."""
         _print(
             sys.stderr,
-            f"sallet setkey: {self._filename}: {refused} refused, {done} carried out (--keep-going)",
+            f"{self._program}: {self._filename}: {refused} refused, {done} carried out (--keep-going)",
         )
 
     def _where(self, statement: Statement) -> Where:
@@ -145,7 +147,7 @@ class Reporter:
 
     def _point(self, where: Where, what: str, why: str, next_step: str) -> None:
         """Print what is wrong, the line with the place below it, why, and what to do."""
-        _print(sys.stderr, f"sallet setkey: {where.filename}:{where.line}:{where.column}: {what}")
+        _print(sys.stderr, f"{self._program}: {where.filename}:{where.line}:{where.column}: {what}")
         for line in excerpt(where):
             _print(sys.stderr, f"    {line}")
         for label, words in (("why", why), ("next", next_step)):

@@ -39,6 +39,7 @@ class Methods:
         """Name the methods as clients call them."""
         return {
             "status": self.status,
+            "personality": self.personality,
             "sa.list": self.sa_list,
             "policy.list": self.policy_list,
             "drops": self.drops,
@@ -59,6 +60,11 @@ class Methods:
             "events_dropped": stats.events_dropped,
         }
         return views.document("status", body)
+
+    def personality(self) -> views.Json:
+        """Whose manual the daemon follows; this costs nothing, however much it has."""
+        status = self._status()
+        return views.document("personality", {name: status[name] for name in ("personality", "dialect")})
 
     def sa_list(self, protocol: str | None = None) -> views.Json:
         """Every SA, in order of insertion."""

@@ -25,6 +25,7 @@ from sallet.pfkey.messages import Address, Key, Lifetime, Message, NatPort, NatT
 __all__ = [
     "NO_SAD",
     "NO_SPD",
+    "larval",
     "mode_word",
     "part",
     "policy_head",
@@ -90,6 +91,14 @@ def sad(message: Message, form: str, now: int, *, ports: bool = False) -> str:
         f"\tsadb_seq={message.seq} pid={message.pid} refcnt={message.reserved}\n",
     ]
     return "".join(lines)
+
+
+def larval(message: Message) -> str:
+    """Print what GETSPI answered: the SPI that an association will have."""
+    sa = part(message, SadbExtType.SA, Sa) or Sa(0)
+    ends = (part(message, kind, Address) for kind in (SadbExtType.ADDRESS_SRC, SadbExtType.ADDRESS_DST))
+    words = " ".join(str(end.address) if end else "unknown" for end in ends)
+    return f"{words} {word(_SATYPES, message.satype)} spi={sa.spi}(0x{sa.spi:08x}) state=larval\n"
 
 
 def _original_line(message: Message, row: Form) -> str:

@@ -67,6 +67,8 @@ class Form:
     """How a dump shows the original addresses of an encapsulated SA; nothing where it does not."""
     renumbers_above: int = 0
     """`unique:N` above it gets another number from the system; 0 where every N is kept."""
+    h_is_help: bool = False
+    """-h asks for help; for the bytes with -x otherwise."""
     names_in_records: bool = False
     """The records of -v and -x have names beside numbers."""
     sockets_told: bool = False
@@ -131,6 +133,7 @@ _ROWS: Final = (
         mac_names=_LINUX_NAMES,
         negotiates=True,
         nat_line="\tNAT OA={0}",
+        h_is_help=True,
         names_in_records=True,
         sockets_told=True,
     ),
@@ -141,7 +144,7 @@ _ROWS: Final = (
         forward_too=True,
         grammar=GRAMMARS["linux"],
         errors="ipsec-tools",
-        flags=_IPSEC_TOOLS_FLAGS,
+        flags=_IPSEC_TOOLS_FLAGS + "N",
         cyclic_by_default=False,
         sends_flags=False,
         old_formats=frozenset(),
@@ -157,6 +160,7 @@ _ROWS: Final = (
         cipher_names={},
         mac_names=_LINUX_NAMES,
         nat_line="\tNAT OA={0}",
+        h_is_help=True,
         sockets_told=True,
     ),
     Form(

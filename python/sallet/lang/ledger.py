@@ -37,8 +37,8 @@ _SA_PARTS: Final = (
     SadbExtType.X_SA_REPLAY,
 )
 
-NEEDS_SAD: Final = frozenset({SadbMsgType.DELETE, SadbMsgType.FLUSH})
-"""Messages after which associations are missing."""
+NEEDS_SAD: Final = frozenset({SadbMsgType.DELETE, SadbMsgType.FLUSH, SadbMsgType.UPDATE})
+"""Messages after which associations are missing or changed."""
 
 NEEDS_SPD: Final = frozenset({SadbMsgType.X_SPDUPDATE, SadbMsgType.X_SPDDELETE, SadbMsgType.X_SPDFLUSH})
 """Messages after which policies are missing or changed."""
@@ -65,6 +65,7 @@ class Ledger:
         """What stands now; an entry of this run has its message, an older one None."""
         self._policies: dict[int, Message | None] = dict.fromkeys(self._policies_before)
         self._changed: set[int] = set()
+        self._updated: set[SaKey] = set()
         self.losses: list[str] = []
         """What cannot be restored, filled by `undo`."""
 
@@ -76,6 +77,16 @@ class Ledger:
 
     def _note_add(self, message: Message, _: Message) -> None:
         self._sas[sa_key(message)] = message
+
+    def _note_getspi(self, _: Message, reply: Message) -> None:
+        self._sas[sa_key(reply)] = reply
+
+    def _note_update(self, message: Message, _: Message) -> None:
+        key = sa_key(message)
+        if self._sas.get(key) is None and key in self._sas_before:
+            self._updated.add(key)
+        else:
+            self._sas[key] = message
 
     def _note_delete(self, message: Message, _: Message) -> None:
         wanted = sa_key(message)
@@ -126,6 +137,8 @@ class Ledger:
         found = [Undo(_delete(own), sa_text(own)) for own in self._sas.values() if own is not None]
         for key, before in self._sas_before.items():
             if key in self._sas and self._sas[key] is None:
+                if key in self._updated:
+                    found.append(self._undo_update(before))
                 continue
             loss = self._sa_loss(before)
             if loss:
@@ -133,6 +146,14 @@ class Ledger:
             if not loss.startswith("not restored"):
                 found.append(Undo(_add_again(before), sa_text(before)))
         return found
+
+    def _undo_update(self, before: Message) -> Undo:
+        """Give an association back what it had; one that had no keys cannot have none again."""
+        subject = sa_text(before)
+        if (part(before, SadbExtType.SA, Sa) or Sa(0)).state == SadbSaState.LARVAL:
+            self.losses.append(f"{subject}: not restored: it had no keys yet")
+            return Undo(_delete(before), subject)
+        return Undo(_add_again(before, SadbMsgType.UPDATE), subject)
 
     def _sa_loss(self, before: Message) -> str:
         """Say what of an association does not come back, or nothing."""
@@ -177,6 +198,8 @@ class Ledger:
 
 _NOTES: Final[dict[SadbMsgType, Callable[[Ledger, Message, Message], None]]] = {
     SadbMsgType.ADD: Ledger._note_add,
+    SadbMsgType.GETSPI: Ledger._note_getspi,
+    SadbMsgType.UPDATE: Ledger._note_update,
     SadbMsgType.DELETE: Ledger._note_delete,
     SadbMsgType.FLUSH: Ledger._note_flush,
     SadbMsgType.X_SPDADD: Ledger._note_policy_add,
@@ -251,14 +274,14 @@ def _delete(own: Message) -> Message:
     return Message(SadbMsgType.DELETE, own.satype, extensions=_some(own, kinds))
 
 
-def _add_again(before: Message) -> Message:
-    """Return the ADD that makes an association out of what a dump showed of it."""
+def _add_again(before: Message, verb: SadbMsgType = SadbMsgType.ADD) -> Message:
+    """Return the message that makes an association what a dump showed of it."""
     sa = part(before, SadbExtType.SA, Sa) or Sa(0)
     sa2 = part(before, SadbExtType.X_SA2, Sa2) or Sa2(IpsecMode.ANY)
     extensions = _some(before, _SA_PARTS)
     extensions[SadbExtType.SA] = replace(sa, state=int(SadbSaState.MATURE))
     extensions[SadbExtType.X_SA2] = replace(sa2, sequence=0)
-    return Message(SadbMsgType.ADD, before.satype, extensions=extensions)
+    return Message(verb, before.satype, extensions=extensions)
 
 
 def _delete_policy(number: int) -> Message:

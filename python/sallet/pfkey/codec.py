@@ -6,6 +6,7 @@ No database, no socket and no meaning of a field enters. Answers to RFC 2367 §2
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from struct import error as StructError
 from typing import Final
 
@@ -133,6 +134,24 @@ def without_keys(data: bytes, dialect: Dialect) -> bytes:
     return bytes(hidden)
 
 
+def lengths(data: bytes) -> list[int]:
+    """Return the length of a message and of each of its extensions, in words of 8 bytes."""
+    found, at = [len(data) // WORD_BYTES], HEADER_BYTES
+    while at + EXT.size <= len(data) and (size := EXT.unpack_from(data, at)[0]):
+        found.append(size)
+        at += size * WORD_BYTES
+    return found
+
+
+def datagrams(data: bytes) -> Iterator[bytes]:
+    """Cut messages apart that stand one behind the other; what is left over is the last one."""
+    at = 0
+    while at < len(data):
+        size = HEADER.unpack_from(data, at)[4] * WORD_BYTES if at + HEADER_BYTES <= len(data) else 0
+        yield data[at : at + size] if size else data[at:]
+        at += size or len(data)
+
+
 def refusal(data: bytes, number: int) -> bytes:
     """Answer bytes with a bare 16-octet header: what could be read of theirs, and an errno."""
     header = bytearray(data[:HEADER_BYTES].ljust(HEADER_BYTES, b"\0"))
@@ -140,6 +159,12 @@ def refusal(data: bytes, number: int) -> bytes:
     header[2] = number
     header[4:8] = EXT.pack(HEADER_BYTES // WORD_BYTES, 0)
     return bytes(header)
+
+
+def unwrapped(data: bytes) -> bytes:
+    """Return the message behind an X_PROMISC header, or the message itself where there is none."""
+    wrapped = len(data) > HEADER_BYTES and data[1] == SadbMsgType.X_PROMISC
+    return data[HEADER_BYTES:] if wrapped else data
 
 
 def wrap_promiscuous(data: bytes, satype: int) -> bytes:

@@ -14,7 +14,9 @@ import pytest
 
 from sallet import _core
 from sallet.cli import setkey as command
-from sallet.cli import setkey_files
+from sallet.cli.progress import progress
+from sallet.cli.setkey_options import usage
+from sallet.cli.setkey_sending import batches
 from sallet.lang import setkey as language
 from sallet.pfkey.constants import SadbExtType as E
 from sallet.pfkey.constants import SadbMsgType
@@ -64,7 +66,13 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         ["-f"],
         ["--form", "solaris", "-D"],
         ["file"],
+        ["-F", "file"],
         ["-D", "-c"],
+        ["-l", "-F"],
+        ["-lDP"],
+        ["-H", "-D"],
+        ["-tDP"],
+        ["--save", "x", "-F"],
         ["-P"],
     ],
 )
@@ -77,7 +85,7 @@ def test_a_command_line_without_sense_gives_the_usage(tool: Tool, argv: list[str
 
 def test_help_is_no_error(tool: Tool) -> None:
     assert tool("--help") == 0
-    assert tool.out == command.USAGE
+    assert tool.out == usage("sallet setkey", "sallet")
 
 
 def test_a_file_is_applied(tool: Tool) -> None:
@@ -212,7 +220,7 @@ def test_a_fwd_policy_that_the_file_writes_wins(tool: Tool) -> None:
 
 
 def test_check_only_sends_nothing(tool: Tool) -> None:
-    for form in ("sallet", "linux", "kame"):
+    for form in ("sallet", "linux", "netbsd"):
         assert tool.file(SA % 0x1001, "-n", "--form", form) == 0
         assert tool.file("frob;", "-n", "--form", form) == 1
     assert not tool.daemon.seen
@@ -296,7 +304,7 @@ def test_many_statements_go_out_in_batches_in_their_order(tool: Tool) -> None:
     text = "".join(SA % spi for spi in range(0x1000, 0x1400)) + "dump;" + SA % 0x2000
     assert tool.file(text) == 0
     planned = language.plan(language.parse(text), "sallet", "sallet")
-    sizes = [len(batch) for batch in setkey_files.batches(planned)]
+    sizes = [len(batch) for batch in batches(planned)]
     assert sizes == [256, 256, 256, 256, 1, 1]
     kinds = [message.type for message in tool.daemon.seen]
     assert kinds == [SadbMsgType.ADD] * 0x400 + [SadbMsgType.DUMP, SadbMsgType.ADD]
@@ -320,12 +328,12 @@ def test_an_interrupt_takes_back_what_was_done(tool: Tool, monkeypatch: pytest.M
 
 
 def test_a_long_file_has_a_progress_bar_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert type(setkey_files.progress(10_000)).__name__ == "nullcontext"
+    assert type(progress("setkey", 10_000)).__name__ == "nullcontext"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with setkey_files.progress(5_001) as bar:
+    with progress("setkey", 5_001) as bar:
         assert bar is not None
         bar.advance(3)
-    assert type(setkey_files.progress(5_000)).__name__ == "nullcontext"
+    assert type(progress("setkey", 5_000)).__name__ == "nullcontext"
 
 
 def test_bytes_that_are_no_text_bring_no_traceback(tool: Tool) -> None:
