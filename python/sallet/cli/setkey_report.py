@@ -15,6 +15,7 @@ from typing import Final
 from sallet.lang.forms import FORMS
 from sallet.lang.lexer import SetkeyError, Where, excerpt, where_of_line
 from sallet.lang.setkey_messages import Order
+from sallet.lang.setkey_remarks import invalid
 from sallet.lang.statements import Statement
 from sallet.pfkey.constants import SadbMsgType
 from sallet.pfkey.messages import Message
@@ -90,7 +91,8 @@ class Reporter:
             _print(sys.stdout, f"The result of line {line}: {reason}.")
         else:
             key = (int(order.message.type), reply.errno)
-            why, next_step = _WHY.get(key) or _WHY_ANY.get(reply.errno) or ("", "")
+            own = invalid(order.statement) if reply.errno == errno.EINVAL else None
+            why, next_step = own or _WHY.get(key) or _WHY_ANY.get(reply.errno) or ("", "")
             if order.twin:
                 why = (
                     f"it is about the fwd policy that goes with it; {why}"

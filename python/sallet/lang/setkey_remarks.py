@@ -17,6 +17,8 @@ from sallet.lang.words import AUTHENTICATION, COMBINED, ENCRYPTION
 _COUNTER_MODES: Final = ("aes-ctr", "aes-gcm", "aes-ccm", "aes-gmac", "chacha20")
 """One IV twice under one key gives these away (RFC 3686 section 2.1, RFC 4106 section 9)."""
 
+_WEAK_KEYS: Final = frozenset({"des-cbc", "3des-cbc", "des-deriv", "des-iv32", "des-iv64"})
+
 
 def remarks(statement: Statement, form: str) -> list[str]:
     """Return what is worth knowing about a statement in this form."""
@@ -34,6 +36,22 @@ def remarks(statement: Statement, form: str) -> list[str]:
         found += _several(statement.source.addresses, statement.destination.addresses, row)
         found += _renumbered(statement, row)
     return found
+
+
+def invalid(statement: Statement) -> tuple[str, str] | None:
+    """Return why a daemon finds an association invalid, and what to do; None where nobody can tell."""
+    if not isinstance(statement, AddSa):
+        return None
+    cipher, mac = statement.encryption, statement.authentication
+    if mac is None or mac.name == "null-auth":
+        add_mac = "write for example -A hmac-sha256 and its key"
+        if cipher is None or cipher.name == "null":
+            return "it would protect nothing (RFC 4303 section 3.2)", add_mac
+        if cipher.name == "aes-ctr":
+            return "aes-ctr alone lets anybody change what it hides (RFC 3686 section 7)", add_mac
+    if cipher is not None and cipher.name in _WEAK_KEYS:
+        return f"this may be a weak key of {cipher.word} (RFC 2451 section 2.3)", "choose a random key"
+    return None
 
 
 def _several(sources: tuple[IpAddress, ...], destinations: tuple[IpAddress, ...], row: Form) -> Iterator[str]:

@@ -58,8 +58,10 @@ def _pair(cursor: Cursor) -> tuple[addresses.Endpoint, addresses.Endpoint]:
 
 
 def _spi(cursor: Cursor, satype: int) -> int:
-    """Read an SPI, decimal or hexadecimal."""
+    """Read an SPI, decimal or hexadecimal; 0 asks `getspi` for any."""
     spi = cursor.number("an SPI", 0xFFFFFFFF)
+    if spi == 0 and cursor.tokens[0] == "getspi":
+        return spi
     if cursor.form.strict_spi and spi <= _RESERVED_SPIS and satype in (SadbSatype.ESP, SadbSatype.AH):
         raise Complaint(
             cursor.at - 1,

@@ -192,6 +192,8 @@ SALLET: Final = replace(
     dump_newest_first=False,
     dump_counts_down=True,
     flush_answers_twice=False,
+    # Without an SPI, DELETE is about every SA between two addresses, as in KAME.
+    required={**REQUIRED, Msg.DELETE: ADDRESSES},
 )
 """Linux' numbers with what Linux' PF_KEY lacks: AEADs, ESN, windows in packets; strict, and no keys told."""
 

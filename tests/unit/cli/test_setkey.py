@@ -367,7 +367,7 @@ def test_a_transaction_against_the_engine_leaves_it_as_it_was(
         + SA % 0x1003
         + "deleteall 192.0.2.1 192.0.2.2 esp;"
         + "spdupdate ::1 ::3 any -P in discard;"
-        + f"add 192.0.2.1 192.0.2.2 ah 0x1004 -A hmac-sha1 {KEY};"
+        + f"add 192.0.2.1 192.0.2.2 ah 0x1004 -A hmac-sha1 {KEY};" * 2
     )
     assert command.run_raw(["-f", str(path)]) == 1
     said = capfd.readouterr().err
