@@ -166,6 +166,17 @@ class Datapath:
         """
 
 @final
+class DumpShape:
+    """
+    How a dialect writes an SA in a dump: the numbers and the order of everything that it tells.
+    """
+    def __new__(cls, /, *, parts: SupportsGetItem[int, tuple[SupportsIndex, str]], satypes: dict[str, SupportsIndex], states: dict[str, SupportsIndex], modes: dict[str, SupportsIndex], authentication: dict[str, tuple[SupportsIndex, SupportsIndex]], encryption: dict[str, tuple[SupportsIndex, SupportsIndex]], compression: dict[str, tuple[SupportsIndex, SupportsIndex]], flags: dict[str, SupportsIndex], fields: dict[str, SupportsIndex]) -> DumpShape:
+        """
+        `parts`: extension numbers with what each tells. `flags`: "kept" and the flags by name. `fields`:
+        single numbers and switches by name; every name has to be there.
+        """
+
+@final
 class Engine:
     """
     The SPD, the SAD and the ESP transform of one host (RFC 4301), without a socket or a thread.
@@ -273,6 +284,11 @@ class Engine:
     def sad_lookup(self, /, spi: SupportsIndex, protocol: str, destination: str | IPv4Address | IPv6Address) -> SaView | None:
         """
         Returns one SA, or None.
+        """
+    def sad_moment(self, /, protocol: str | None = None, *, newest_first: bool = False, states: SupportsGetItem[int, str] = ...) -> SadMoment:
+        """
+        Keeps every SA (of one protocol) as it is now, in order of insertion or, with `newest_first`, against
+        it; with `states`, those of the first state come first.
         """
     def sad_update(self, /, params: SaParams) -> SaView:
         """
@@ -743,6 +759,21 @@ class SaView:
     def window_top(self, /) -> int | None:
         """
         The highest number the window has seen, or None without a window.
+        """
+
+@final
+class SadMoment:
+    """
+    Every SA as it was at one moment; what happens to one later does not show.
+    """
+    def __len__(self, /) -> int: ...
+    def messages(self, /, shape: DumpShape, first: SupportsIndex, sequences: SupportsGetItem[int, SupportsIndex], pid: SupportsIndex) -> list[bytes]:
+        """
+        Writes SAs as messages, the first with sequence number `sequences[0]`, and so on.
+        """
+    def view(self, /, at: SupportsIndex) -> SaView:
+        """
+        Returns one SA. Raises IndexError.
         """
 
 @final

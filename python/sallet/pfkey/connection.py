@@ -14,10 +14,11 @@ import selectors
 import socket
 import termios
 from collections import deque
-from collections.abc import Iterator
 from typing import Final, Protocol
 
+from sallet import peerbuffer
 from sallet.pfkey import codec
+from sallet.pfkey.dumping import BUFFER_BYTES, DumpStream
 from sallet.pfkey.handlers import Handlers, Peer
 from sallet.pfkey.limits import Usage
 from sallet.pfkey.rights import Rights
@@ -81,7 +82,7 @@ class Connection:
         self._socket = sock
         self._selector: selectors.BaseSelector | None = None
         self._events = 0
-        self._waiting: deque[bytes | Iterator[bytes]] = deque()
+        self._waiting: deque[bytes | DumpStream] = deque()
         self._held: bytes | None = None
         self._waiting_bytes = 0
         self._dumps = 0
@@ -116,8 +117,8 @@ class Connection:
     def _forget_waiting(self) -> None:
         self._deaf = True
         for waiting in self._waiting:
-            if not isinstance(waiting, bytes):
-                self._house.usage.dumps -= 1
+            if isinstance(waiting, DumpStream):
+                waiting.close()
         self._waiting.clear()
         self._held = None
         self._house.usage.waiting_bytes -= self._waiting_bytes
@@ -177,9 +178,11 @@ class Connection:
 
     # Sending.
 
-    def reply(self, data: bytes | Iterator[bytes]) -> None:
+    def reply(self, data: bytes | DumpStream) -> None:
         """Send an answer to this socket's request; it waits its turn and is never dropped."""
         if self._deaf:
+            if isinstance(data, DumpStream):
+                data.close()
             return
         if isinstance(data, bytes):
             self._hear("answered", data)
@@ -187,7 +190,6 @@ class Connection:
         else:
             self._waiting.append(data)
             self._dumps += 1
-            self._house.usage.dumps += 1
         self.pump()
 
     # = https://www.rfc-editor.org/rfc/rfc2367#section-1
@@ -218,6 +220,11 @@ class Connection:
         self._waiting_bytes += len(data)
         self._house.usage.waiting_bytes += len(data)
 
+    def room(self) -> int:
+        """Tell how much a socket of the BSDs would take at once: what the program asked for, or the usual."""
+        asked = peerbuffer.asked_for(self._socket)
+        return BUFFER_BYTES if asked is None else asked
+
     def pump(self) -> None:
         """Send as much as the socket and this turn take."""
         for _ in range(SENDS_A_TURN):
@@ -245,7 +252,6 @@ class Connection:
                 return following if visible else codec.without_keys(following, self.handlers.dialect)
             self._waiting.popleft()
             self._dumps -= 1
-            self._house.usage.dumps -= 1
         return None
 
     def _send(self, data: bytes) -> bool:

@@ -177,6 +177,8 @@ class Dialect:
     """Whether the association type of SPDDUMP is a mask of scopes."""
     dump_counts_down: bool = True
     """Whether `sadb_msg_seq` counts n-1 … 0; it is 1 … n-1, 0 otherwise. The last is 0 in both."""
+    dump_overflow: str = "waits"
+    """What becomes of a dump that its socket has no room for: "waits", "stops", "refuses" or "skips"."""
     flush_answers_twice: bool = False
     """Whether a flush that removed something answers its sender once more, beside telling everybody."""
     promiscuous_copies_wrapped: bool = False

@@ -7,7 +7,7 @@ Answers to what old kernels do against RFC 4868.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -20,25 +20,35 @@ class Quirk:
 
     name: str
     meaning: str
-    dialect: str
-    """The PF_KEY dialect that it changes."""
-    auth: Mapping[int, str]
-    """Authentication numbers that mean another algorithm than in the dialect's row."""
+    auth: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """By PF_KEY dialect: authentication numbers that mean another algorithm than in its row."""
+    dump_overflow: Mapping[str, str] = field(default_factory=dict)
+    """By PF_KEY dialect: what becomes of a dump that the socket has no room for."""
 
     def on(self, dialect: Dialect) -> Dialect:
         """Return the dialect with the deviation."""
-        rows = tuple(replace(row, name=self.auth.get(row.number, row.name)) for row in dialect.auth)
-        return replace(dialect, auth=rows)
+        other = self.auth.get(dialect.name, {})
+        return replace(
+            dialect,
+            auth=tuple(replace(row, name=other.get(row.number, row.name)) for row in dialect.auth),
+            dump_overflow=self.dump_overflow.get(dialect.name, dialect.dump_overflow),
+        )
 
 
 SHA256_96: Final = Quirk(
     "sha256-96",
     "hmac-sha256 of dialect linux has an ICV of 96 bits, as Linux' own PF_KEY makes it",
-    "linux",
-    {5: "hmac-sha2-256-96"},
+    auth={"linux": {5: "hmac-sha2-256-96"}},
 )
 
-QUIRKS: Final[Mapping[str, Quirk]] = MappingProxyType({row.name: row for row in (SHA256_96,)})
+DUMP_TRUNCATION: Final = Quirk(
+    "dump-truncation",
+    "a dump larger than the socket's buffer (8192, or the program's SO_RCVBUF) is cut as the manuals warn: "
+    "dialect kame stops, netbsd answers ENOBUFS, freebsd loses entries silently",
+    dump_overflow={"kame": "stops", "netbsd": "refuses", "freebsd": "skips"},
+)
+
+QUIRKS: Final[Mapping[str, Quirk]] = MappingProxyType({row.name: row for row in (SHA256_96, DUMP_TRUNCATION)})
 """Every quirk by name."""
 
 
@@ -50,6 +60,5 @@ def dialects(names: Iterable[str]) -> dict[str, Dialect]:
     """
     found = dict(DIALECTS)
     for name in names:
-        quirk = QUIRKS[name]
-        found[quirk.dialect] = quirk.on(found[quirk.dialect])
+        found = {key: QUIRKS[name].on(dialect) for key, dialect in found.items()}
     return found

@@ -11,7 +11,7 @@ import logging
 import os
 import selectors
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from sallet.pfkey import codec
 from sallet.pfkey.changes import Changes, HookFailed
 from sallet.pfkey.connection import Connection
 from sallet.pfkey.dialects import DIALECTS, Dialect
+from sallet.pfkey.dumping import DumpStream, cut
 from sallet.pfkey.entrance import Entrance
-from sallet.pfkey.handlers import SPD_CHANGES, Delivery, Event, Handlers, Reply
+from sallet.pfkey.handlers import SPD_CHANGES, Delivery, Dump, Event, Handlers, Reply
 from sallet.pfkey.limits import Limits, Usage
 from sallet.pfkey.messages import Message
 from sallet.pfkey.rights import Access, Rights, permitted
@@ -189,26 +190,35 @@ class PfkeyServer:
     def _answer(self, origin: Connection, data: bytes, answer: Callable[[], Iterable[Reply]]) -> None:
         try:
             replies = answer()
-            if isinstance(replies, list):
+            if isinstance(replies, Dump):
+                self._dump(origin, data, replies)
+            else:
                 for reply in replies:
                     self._deliver(origin, reply)
-            else:
-                origin.reply(self._dumped(origin, data, replies))
         except Exception:
             # A fault of ours must cost one request, not the daemon and everybody's keys.
             logger.exception("a request of type %d met a fault of sallet", data[1])
             self._internal_errors += 1
             origin.reply(codec.refusal(data, errno.EIO))
 
-    def _dumped(self, origin: Connection, request: bytes, replies: Iterable[Reply]) -> Iterator[bytes]:
-        try:
-            for reply in replies:
-                self._show(reply, origin.handlers)
-                yield codec.encode(reply, origin.handlers.dialect)
-        except Exception:
-            logger.exception("a dump met a fault of sallet")
-            self._internal_errors += 1
-            yield codec.refusal(request, errno.EIO)
+    # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.10
+    # # DUMP is one message for each SA, from one snapshot, and says which is the last
+    def _dump(self, origin: Connection, request: bytes, dump: Dump) -> None:
+        """Send a dump as fast as it is read, whole; or as old systems cut it, if a quirk asks for that."""
+        dialect = origin.handlers.dialect
+        if dialect.dump_overflow != "waits":
+            fits = cut(dump, dialect.dump_overflow, origin.room())
+            for data in [codec.refusal(request, errno.ENOBUFS)] if fits is None else fits:
+                origin.reply(data)
+        elif self.usage.dumped_entries + len(dump) > self.usage.limits.dumped_entries:
+            self.usage.refuse("dumped_entries")
+            origin.reply(codec.refusal(request, errno.ENOBUFS))
+        else:
+            origin.reply(DumpStream(dump, self.usage, partial(self._show_entry, origin.handlers)))
+
+    def _show_entry(self, handlers: Handlers, dump: Dump, nth: int) -> None:
+        if any(connection.peer.promiscuous for connection in self._connections):
+            self._show(dump.reply(nth), handlers)
 
     def _deliver(self, origin: Connection, reply: Reply) -> None:
         said = _Said(reply, origin.handlers)

@@ -7,6 +7,7 @@ use sallet_core::engine::SpiRequest;
 use sallet_core::terms::{PolicyId, SaId, Spi};
 
 use crate::buffers::Address;
+use crate::dump::SadMoment;
 use crate::engine::Engine;
 use crate::error::refused;
 use crate::params::{PolicyParams, SaParams};
@@ -120,6 +121,20 @@ impl Engine {
     fn sad_dump(&self, py: Python<'_>, protocol: Option<&str>) -> PyResult<Vec<SaView>> {
         let protocol = words::optional_protocol(protocol)?;
         Ok(py.detach(|| views(self.core.sad_dump(protocol))))
+    }
+
+    /// Keeps every SA (of one protocol) as it is now, in order of insertion or, with `newest_first`, against
+    /// it; with `states`, those of the first state come first.
+    #[pyo3(signature = (protocol=None, *, newest_first=false, states=Vec::new()))]
+    fn sad_moment(
+        &self,
+        py: Python<'_>,
+        protocol: Option<&str>,
+        newest_first: bool,
+        states: Vec<String>,
+    ) -> PyResult<SadMoment> {
+        let protocol = words::optional_protocol(protocol)?;
+        Ok(py.detach(|| SadMoment::new(self.core.sad_moment(protocol), newest_first, &states)))
     }
 
     /// Removes every SA (of one protocol) and returns how many there were.

@@ -10,6 +10,7 @@ mod config;
 mod craft;
 mod databases;
 mod datapath;
+mod dump;
 mod engine;
 mod error;
 mod events;
@@ -29,6 +30,8 @@ mod _core {
     use crate::craft::{echo_packet, ip_packet, tcp_packet, udp_packet};
     #[pymodule_export]
     use crate::datapath::Datapath;
+    #[pymodule_export]
+    use crate::dump::{DumpShape, SadMoment};
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]

@@ -5,6 +5,7 @@ Answers to RFC 2367 §3.1 and to the KAME extensions for the SPD.
 """
 
 from sallet.pfkey.handlers.door import HANDLERS, Handlers
+from sallet.pfkey.handlers.dumps import Dump
 from sallet.pfkey.handlers.events import Event
 from sallet.pfkey.handlers.policies import SPD_CHANGES, SPD_MESSAGES
 from sallet.pfkey.handlers.replies import Delivery, Peer, Reply
@@ -14,6 +15,7 @@ __all__ = [
     "SPD_CHANGES",
     "SPD_MESSAGES",
     "Delivery",
+    "Dump",
     "Event",
     "Handlers",
     "Peer",

@@ -12,7 +12,8 @@ from sallet import _core
 from sallet.pfkey import convert, render
 from sallet.pfkey.constants import SadbExtType, SadbMsgType
 from sallet.pfkey.convert import Refusal
-from sallet.pfkey.handlers.replies import Delivery, Peer, Reply, dumped, flushed, reply
+from sallet.pfkey.handlers.dumps import MomentDump, ViewDump
+from sallet.pfkey.handlers.replies import Delivery, Peer, Reply, flushed, reply
 from sallet.pfkey.handlers.serving import Serving
 from sallet.pfkey.messages import Extension, Message, Sa
 
@@ -68,7 +69,9 @@ def dump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Show every SA, one message each; `seq` is 0 in the last (RFC 2367 §3.1.10)."""
     dialect = serving.dialect
     convert.refuse_unserved(message)
-    views = serving.engine.sad_dump(convert.optional_protocol(message, dialect))
+    protocol = convert.optional_protocol(message, dialect)
+    newest_first, states = dialect.dump_newest_first, dialect.dump_states
+    moment = serving.engine.sad_moment(protocol, newest_first=newest_first, states=list(states))
     satypes = dialect.satype_numbers
 
     def told(view: _core.SaView, seq: int) -> Reply:
@@ -77,6 +80,7 @@ def dump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
         reserved = dialect.dump_references
         return reply(message, extensions, satype=satype, seq=seq, reserved=reserved, subject=view)
 
-    if states := dialect.dump_states:
-        views.sort(key=lambda view: states.index(view.state))
-    return dumped(views, told, dialect, newest_first=dialect.dump_newest_first)
+    if serving.dump_shape is not None:
+        return MomentDump(moment, serving.dump_shape, told, dialect, message.pid)
+    views = [moment.view(nth) for nth in range(len(moment))]
+    return ViewDump(views, told, dialect, newest_first=False)

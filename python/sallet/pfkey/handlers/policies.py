@@ -12,7 +12,8 @@ from sallet import _core
 from sallet.pfkey import convert, render
 from sallet.pfkey.constants import SadbExtType, SadbMsgType
 from sallet.pfkey.convert import Refusal
-from sallet.pfkey.handlers.replies import Delivery, Peer, Reply, dumped, flushed, reply
+from sallet.pfkey.handlers.dumps import ViewDump
+from sallet.pfkey.handlers.replies import Delivery, Peer, Reply, flushed, reply
 from sallet.pfkey.handlers.serving import Serving
 from sallet.pfkey.messages import Message, Policy
 
@@ -93,7 +94,7 @@ def spddump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
         return reply(message, extensions, seq=seq, reserved=reserved, subject=view)
 
     newest_first = dialect.dump_newest_first and not dialect.policies_by_priority
-    return dumped(views, told, dialect, newest_first=newest_first)
+    return ViewDump(views, told, dialect, newest_first=newest_first)
 
 
 def spdflush(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:

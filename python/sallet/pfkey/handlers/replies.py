@@ -5,14 +5,13 @@ No database is asked and no meaning of a request enters. Answers to RFC 2367 §3
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeVar
 
 from sallet import _core
 from sallet.pfkey.constants import SadbExtType
-from sallet.pfkey.convert import Refusal
 from sallet.pfkey.dialects import Dialect
 from sallet.pfkey.messages import Extension, Message
 
@@ -69,25 +68,6 @@ def reply(
         delivery,
         subject,
     )
-
-
-# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.10
-# # DUMP is one message for each SA, from one snapshot, and says which is the last
-def dumped(
-    views: Sequence[_View], told: Callable[[_View, int], Reply], dialect: Dialect, *, newest_first: bool
-) -> Iterator[Reply]:
-    """Tell every entry of a snapshot, numbered as the dialect numbers them; the last has 0.
-
-    Raises:
-        Refusal: there is none (no-entries).
-    """
-    if not views:
-        raise Refusal("no-entries")
-    count = len(views)
-    order = range(count - 1, -1, -1) if newest_first else range(count)
-    if dialect.dump_counts_down:
-        return (told(views[at], count - 1 - nth) for nth, at in enumerate(order))
-    return (told(views[at], (nth + 1) % count) for nth, at in enumerate(order))
 
 
 def flushed(message: Message, count: int, dialect: Dialect) -> list[Reply]:

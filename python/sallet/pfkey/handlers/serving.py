@@ -13,6 +13,7 @@ from sallet.pfkey import render
 from sallet.pfkey.changes import Changes
 from sallet.pfkey.constants import SadbExtType
 from sallet.pfkey.dialects import Dialect
+from sallet.pfkey.dump_shape import dump_shape
 from sallet.pfkey.handlers.replies import Delivery, Peer, Reply, reply
 from sallet.pfkey.messages import Extension, Message
 
@@ -25,6 +26,7 @@ class Serving:
         self.engine = engine
         self.dialect = dialect
         self.changes = changes
+        self.dump_shape = dump_shape(dialect)
         rows = _core.algorithms()
         self._offered = frozenset(row.name for row in rows if row.manual_keys)
         # A key manager is not asked for what is kept for old peers only: a person may ask for it.

@@ -5,7 +5,7 @@
 use super::Engine;
 use crate::crypto::{AlgorithmKey, Permits};
 use crate::error::Error;
-use crate::sa::{Association, Limits, SaOptions, SaParams, SaView, State};
+use crate::sa::{Association, Limits, Moment, SaOptions, SaParams, SaView, State};
 use crate::selector::Selector;
 use crate::spd::{PolicyParams, PolicyView, Spd};
 use crate::terms::{Direction, Mode, PolicyId, Protocol, SaId, Spi};
@@ -141,6 +141,16 @@ impl Engine {
     pub fn sad_dump(&self, protocol: Option<Protocol>) -> Vec<SaView> {
         let all = self.sad.read().dump(protocol);
         all.iter().map(|association| association.view()).collect()
+    }
+
+    /// Every SA, or every SA of one protocol, as it is now, in order of insertion; what happens to them later
+    /// does not show, and a million take no more room than their counters.
+    //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.10
+    //# DUMP is one message for each SA, from one snapshot, and says which is the last
+    #[must_use]
+    pub fn sad_moment(&self, protocol: Option<Protocol>) -> Vec<Moment> {
+        let all = self.sad.read().dump(protocol);
+        all.into_iter().map(Moment::of).collect()
     }
 
     /// Takes out every SA, or every SA of one protocol, and says how many there were.

@@ -7,6 +7,7 @@ use crate::crypto::{AlgorithmKey, Integrity, Suite, compress};
 use crate::error::{DropReason, Error};
 use crate::sa::lease::{Lease, NonceCounter};
 use crate::sa::lifetime::{Expiry, Lifetime, Limits, Usage};
+use crate::sa::moment::Tally;
 use crate::sa::params::{SaOptions, SaParams, SaView, State, UdpEncap};
 use crate::sa::path::Path;
 use crate::sa::replay::ReplayWindow;
@@ -375,6 +376,28 @@ impl Association {
             view.window = working.replay_check.then(|| window.view());
         }
         view
+    }
+}
+
+impl Association {
+    /// What changes of it, as it is now.
+    pub(super) fn tally(&self) -> Tally {
+        let sequence = self.working.as_ref().map_or(0, |working| {
+            let sent = self.on_the_wire(working.last_sent.load(Ordering::Acquire)).0;
+            sent.max(working.window.lock().top())
+        });
+        Tally {
+            state: self.state(),
+            first_used: self.usage.first_used(),
+            bytes: self.usage.bytes(),
+            packets: self.usage.packets(),
+            sequence,
+        }
+    }
+
+    /// When it was added.
+    pub(super) fn created(&self) -> WallClock {
+        self.usage.created()
     }
 }
 
