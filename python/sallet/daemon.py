@@ -31,6 +31,9 @@ from sallet.control.methods import Methods
 from sallet.control.server import ControlServer
 from sallet.control.views import Json
 from sallet.failure import Failure
+from sallet.pcb import protocol as pcb_protocol
+from sallet.pcb.server import PcbServer
+from sallet.pcb.table import SocketTable
 from sallet.pfkey import quirks
 from sallet.pfkey.changes import Changes
 from sallet.pfkey.rights import Access
@@ -81,6 +84,7 @@ class Daemon:
         self._attachment: HostAttachment | None = None
         self._datapath: _core.Datapath | None = None
         self._endpoints: Endpoints | None = None
+        self._pcb: PcbServer | None = None
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._told_failure = False
@@ -230,7 +234,28 @@ class Daemon:
         control.listen(options.run_dir / protocol.SOCKET_NAME)
         pfkey.attach(self._selector)
         control.attach(self._selector)
+        self._listen_to_sockets(undo, access)
         return pfkey
+
+    def _listen_to_sockets(self, undo: ExitStack, access: Access) -> None:
+        """Serve the policies of single sockets; only host mode sees what programs here send."""
+        attachment = self._attachment if self._options.mode == "host" else None
+        table = SocketTable(
+            self._engine,
+            lambda template, side: attachment is not None and attachment.config.insists(template, side),
+            lambda maps: None if attachment is None else attachment.sockets_changed(maps),
+        )
+        pcb = PcbServer(
+            table,
+            access,
+            self._changes.new_reqid,
+            enforced=attachment is not None,
+            encap=self._encapsulate,
+        )
+        undo.callback(pcb.close)
+        pcb.listen(self._options.run_dir / pcb_protocol.SOCKET)
+        pcb.attach(self._selector)
+        self._pcb = pcb
 
     # Run
 
@@ -244,16 +269,20 @@ class Daemon:
         while not self._stopping:
             for key, mask in self._selector.select(self._patience()):
                 key.data(mask)
+            if self._pcb is not None:
+                self._pcb.turn()
             self._engine.handle_timeout()
             self._look_at_endpoints()
             self._adjust_mtu()
 
     def _patience(self) -> float | None:
         """Say how long the loop may sleep: until a timer is due, or the sockets of programs are looked at."""
-        due = self._engine.poll_timeout()
-        if not self._endpoints:
-            return due
-        return LOOK_SECS if due is None else min(due, LOOK_SECS)
+        due = [
+            self._engine.poll_timeout(),
+            LOOK_SECS if self._endpoints else None,
+            self._pcb.patience() if self._pcb is not None else None,
+        ]
+        return min((secs for secs in due if secs is not None), default=None)
 
     def _look_at_endpoints(self) -> None:
         if self._endpoints is None:
@@ -303,6 +332,12 @@ class Daemon:
         if self._endpoints is None:
             raise OSError(errno.EOPNOTSUPP, "packets come and go by function calls only (mode embedded)")
         self._endpoints.open(descriptor)
+
+    def _encapsulate(self, descriptor: int, value: int) -> None:
+        if not value:
+            # It is given up with the socket.
+            raise OSError(errno.EOPNOTSUPP, "an endpoint of ESP in UDP stays one")
+        self._open_endpoint(descriptor)
 
     def _endpoints_changed(self, ports: tuple[int, ...]) -> None:
         """Let the engine and the guard know at which ports ESP arrives in UDP."""

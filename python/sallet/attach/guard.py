@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sallet.attach import socket_maps
 from sallet.attach.clauses import (
     VIOLATIONS,
     GuardConfig,
@@ -33,6 +34,8 @@ ROUTE_MARK = 0x0400_0000
 """Set on packets that the rule sends to the device."""
 BYPASS_MARK = 0x0800_0000
 """Set (SO_MARK) by the engine on everything it sends itself."""
+SOCKET_MARK = ROUTE_MARK | BYPASS_MARK
+"""Set (SO_MARK) on sockets whose own policy protects what they send; it chooses no route by itself."""
 
 EXACT_ENTRIES_MAX = 4096
 """Entries judged one by one in each direction; what stands behind them is judged by address only."""
@@ -44,6 +47,7 @@ COUNTERS: dict[str, str] = {
     "OutNotProtected": "a packet that the SPD protects had no way through the engine (loopback, multicast)",
     "OutPolicyDiscard": "a packet that the SPD discards had no way through the engine (loopback, multicast)",
     "OutNoPolicy": "as above; no SPD entry matches and the default policy is discard",
+    "OutUnconfirmed": "a socket with a policy of its own sent what no daemon had confirmed",
     "NoDaemon": "a protected packet arrived while no daemon owns its protocol",
 }
 """The counters of the table: names of drop reasons where there is one, and what each counts."""
@@ -65,6 +69,8 @@ class Guard:
     """One chain for each direction: the entries in SPD order."""
     sets: Mapping[str, Coverage] = field(default_factory=dict)
     """The sets of addresses that hooks look into."""
+    maps: socket_maps.Maps = field(default_factory=dict)
+    """The policies of sockets; none in `gateway` mode, which does not see what programs here send."""
     outbound_destinations: tuple[Coverage, ...] = ()
     """IPv4 and IPv6 destinations of which some are not simply bypassed: what `gateway` mode routes."""
     entries_by_address_only: int = 0
@@ -144,6 +150,7 @@ _NEIGHBOUR_DISCOVERY = "meta nfproto ipv6 meta l4proto 58 icmpv6 type 133-137 ac
 _FROM_ENGINE = f"meta mark & {MARK_MASK:#x} == {BYPASS_MARK:#x} accept"
 _CLEAR_MARK = f"meta mark set meta mark & {~MARK_MASK & 0xFFFFFFFF:#x}"
 _SET_ROUTE_MARK = f"{_CLEAR_MARK} | {ROUTE_MARK:#x}"
+_OF_SOCKET = f"meta mark & {MARK_MASK:#x} == {SOCKET_MARK:#x}"
 _MARKING = [
     f"{ip(family)} saddr @reach_saddr{family} {ip(family)} daddr @reach_daddr{family} {_SET_ROUTE_MARK}"
     for family in FAMILIES
@@ -152,17 +159,20 @@ _MARKING = [
 
 def _hooks(reads_next_layer: bool, config: GuardConfig) -> dict[str, tuple[str, ...]]:
     marking = _MARKING if config.mode == "host" else []
+    sockets = socket_maps.chains(_OF_SOCKET, _SET_ROUTE_MARK) if config.mode == "host" else {}
     to_device, from_device = f'oifname "{config.device}"', f'iifname "{config.device}"'
     # Any `ct` expression makes the kernel reassemble before this hook; the rule itself does nothing.
     whole = ["ct state invalid continue"] if reads_next_layer else []
     chains = {
         "owned": _OWNED,
+        **sockets,
         # What is forwarded and may need the engine is marked before it is routed.
         "prerouting": [*whole, _NEIGHBOUR_DISCOVERY, "fib daddr type != unicast accept", *marking],
         # What this host sends is routed anew after a mark.
         "output": [
             _FROM_ENGINE,
             _NEIGHBOUR_DISCOVERY,
+            *(["jump pcb_out"] if sockets else []),
             'oifname "lo" accept',
             *_unreachable_answers(config),
             *marking,
@@ -179,6 +189,7 @@ def _hooks(reads_next_layer: bool, config: GuardConfig) -> dict[str, tuple[str, 
             f"{from_device} accept",
             _NEIGHBOUR_DISCOVERY,
             *_arriving_protected(config),
+            *(["jump pcb_in"] if sockets else []),
             *_judged("judge_in", config),
         ],
         "forward": [

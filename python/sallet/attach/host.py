@@ -19,6 +19,7 @@ from sallet.attach.cleanup import RULE_PRIORITY, Names, Record
 from sallet.attach.coverage import Network
 from sallet.attach.devices import Devices
 from sallet.attach.guard import MARK_MASK, ROUTE_MARK, Guard, compile_guard
+from sallet.attach.socket_maps import Maps
 from sallet.attach.table import GuardTable
 from sallet.failure import Failure
 
@@ -43,6 +44,7 @@ class HostAttachment:
         self._run_dir = run_dir
         self._machine = machine
         self._record = Record(cleanup.namespace_id(), config.mode, config.device)
+        self._sockets: Maps = {}
 
     def prepare(self, policies: Sequence[PolicyLike]) -> None:
         """Take over from a dead daemon and close every way out; nothing marked can leave from now on.
@@ -84,8 +86,22 @@ class HostAttachment:
         Raises:
             Failure: the kernel refused.
         """
-        before, wanted = self.table.guard, self.config if config is None else config
-        compiled = compile_guard(policies, wanted)
+        wanted = self.config if config is None else config
+        self._change(replace(compile_guard(policies, wanted), maps=self._sockets))
+        self.config = wanted
+
+    def sockets_changed(self, maps: Maps) -> None:
+        """Make the kernel's side agree with the policies of sockets; on failure it is as before.
+
+        Raises:
+            Failure: the kernel refused.
+        """
+        if self.table.guard is not None:
+            self._change(replace(self.table.guard, maps=maps))
+        self._sockets = maps
+
+    def _change(self, compiled: Guard) -> None:
+        before = self.table.guard
         try:
             self._swap(before, compiled)
         except Failure:
@@ -93,7 +109,6 @@ class HostAttachment:
                 with suppress(Failure):
                     self._swap(compiled, before)
             raise
-        self.config = wanted
 
     def detach(self) -> None:
         """Take everything away again: routes, rules, device, packet filter, settings."""

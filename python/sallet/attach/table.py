@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from sallet.attach.coverage import Coverage
 from sallet.attach.guard import COUNTERS, HOOKED, Guard
+from sallet.attach.socket_maps import declarations
 from sallet.failure import Failure
 
 SCRIPT_BYTES_MAX = 24576
@@ -124,12 +125,15 @@ def _preparation(table: str, guard: Guard, script_bytes: int) -> Iterator[str]:
     lines = [f"\tcounter {name} {{ }}" for name in COUNTERS]
     for name, coverage in guard.sets.items():
         lines.append(f"\tset {name} {{ type ipv{coverage.family}_addr; flags interval; }}")
+    lines += [f"\tmap {name} {{ type {key} : verdict; }}" for name, key in declarations().items()]
     # Entries may go to a chain that no hook calls by itself.
     called = [name for name in guard.hooks if name not in HOOKED]
     lines += [f"\tchain {name} {{ }}" for name in (*called, *guard.judges)]
     statements = [f"table inet {table} {{\n" + "\n".join(lines) + "\n}"]
     for name, coverage in guard.sets.items():
         statements += _element_lines("add", table, name, coverage.elements())
+    for name, verdicts in guard.maps.items():
+        statements += _element_lines("add", table, name, [f"{key} : {to}" for key, to in verdicts.items()])
     for name, rules in guard.judges.items():
         statements += [f"add rule inet {table} {name} {rule}" for rule in rules]
     script = removal_text(table)
@@ -156,6 +160,8 @@ def _difference(table: str, before: Guard, after: Guard) -> str:
     lines: list[str] = []
     for name, coverage in after.sets.items():
         lines += _set_difference(table, name, before.sets[name], coverage)
+    for name in sorted({*before.maps, *after.maps}):
+        lines += _map_difference(table, name, before.maps.get(name, {}), after.maps.get(name, {}))
     for name, rules in after.judges.items():
         known = before.judges[name]
         if rules[: len(known)] == known:
@@ -178,6 +184,17 @@ def _set_difference(table: str, name: str, before: Coverage, after: Coverage) ->
     return [
         *_element_lines("delete", table, name, [element for element in old if element not in kept]),
         *_element_lines("add", table, name, [element for element in new if element not in kept]),
+    ]
+
+
+def _map_difference(table: str, name: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    if before is after:
+        return []
+    gone = [key for key, verdict in before.items() if after.get(key) != verdict]
+    new = [f"{key} : {verdict}" for key, verdict in after.items() if before.get(key) != verdict]
+    return [
+        *_element_lines("delete", table, name, gone),
+        *_element_lines("add", table, name, new),
     ]
 
 

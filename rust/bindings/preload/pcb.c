@@ -159,7 +159,7 @@ bool pcb_has_policy(int descriptor)
 /* Opens the connection that ends with the daemon. */
 static int open_watch(void)
 {
-	struct pcb_request request = {.version = PCB_VERSION, .kind = PCB_WATCH};
+	struct pcb_request request = {.version = PCB_VERSION, .kind = PCB_WATCH, .dialect = (uint16_t)dialect()};
 	int low = reach_daemon();
 
 	if (low < 0)

@@ -78,7 +78,7 @@ def policy_params(message: Message, dialect: Dialect, new_reqid: Callable[[int],
     elif policy.type == IpsecPolicyType.NONE:
         action = "bypass"
     elif policy.type == IpsecPolicyType.IPSEC:
-        action, templates = _protect(policy, dialect, new_reqid)
+        action, templates = protect(policy, dialect, new_reqid)
     else:
         raise Refusal("out-of-range")
     add_secs, use_secs = _policy_lifetime(message)
@@ -103,9 +103,14 @@ def _policy_lifetime(message: Message) -> tuple[int, int]:
     return hard.addtime, hard.usetime
 
 
-def _protect(
+def protect(
     policy: Policy, dialect: Dialect, new_reqid: Callable[[int], int]
 ) -> tuple[str, list[_core.Template]]:
+    """Read the requests of an `ipsec` policy: the action they mean, and their templates.
+
+    Raises:
+        Refusal: with what they lack or say wrong.
+    """
     if not policy.requests:
         if dialect.empty_ipsec_is_none:
             return "bypass", []
