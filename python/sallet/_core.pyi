@@ -186,6 +186,20 @@ class Engine:
     a mapping as `config()` returns it. All methods may be called from several threads.
     """
     def __new__(cls, /, *, seed: "Buffer | None" = None, clock: "str" = "system", configuration: "dict[str, Any] | None" = None) -> Engine: ...
+    def acquire_answered(self, /, id: SupportsIndex) -> bool:
+        """
+        Notes that the acquire of that number was answered, and may be made again. Says whether there was one.
+        """
+    def acquire_failed(self, /, id: SupportsIndex) -> bool:
+        """
+        Takes back the acquire of that number (`AcquireEvent.id`), which nobody can answer: what waits is dropped.
+
+        Says whether there was one (RFC 2367 §3.1.6).
+        """
+    def acquire_taken(self, /, id: SupportsIndex) -> bool:
+        """
+        Notes that somebody works on the acquire of that number: its time begins anew. Says whether there was one.
+        """
     def advance(self, /, secs: SupportsFloat | SupportsIndex) -> None:
         """
         Moves a manual clock forward and lets timers run; ValueError on a system clock.
@@ -263,6 +277,10 @@ class Engine:
         """
         Removes one SA and returns what it was. Raises EngineError (not-found).
         """
+    def sad_delete_of(self, /, connection: SupportsIndex, *, larval: bool = False) -> list[SaView]:
+        """
+        Removes the SAs that a connection made (only those without keys if `larval`), returns what they were.
+        """
     def sad_delete_pair(self, /, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address) -> list[SaView]:
         """
         Removes every SA from `source` to `destination` that is not larval, and returns what they were.
@@ -275,7 +293,7 @@ class Engine:
         """
         Removes every SA (of one protocol) and returns how many there were.
         """
-    def sad_getspi(self, /, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, *, mode: str = "any", reqid: SupportsIndex = 0, minimum: SupportsIndex = 0, maximum: SupportsIndex = 0, owner: SupportsIndex = 0) -> int:
+    def sad_getspi(self, /, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, *, mode: str = "any", reqid: SupportsIndex = 0, minimum: SupportsIndex = 0, maximum: SupportsIndex = 0, owner: SupportsIndex = 0, connection: SupportsIndex = 0) -> int:
         """
         Reserves an SPI out of `minimum`..`maximum` by a larval SA and returns it (RFC 2367 §3.1.1).
 
@@ -289,6 +307,10 @@ class Engine:
         """
         Keeps every SA (of one protocol) as it is now, in order of insertion or, with `newest_first`, against
         it; with `states`, those of the first state come first.
+        """
+    def sad_rekey(self, /, params: SaParams) -> SaView:
+        """
+        Gives an SA new keys; it begins anew under its name. Raises EngineError (not-found, invalid-state, ...).
         """
     def sad_update(self, /, params: SaParams) -> SaView:
         """
@@ -311,6 +333,10 @@ class Engine:
     def spd_delete_id(self, /, id: SupportsIndex) -> PolicyView:
         """
         Removes the SPD entry of that id. Raises EngineError (not-found).
+        """
+    def spd_delete_of(self, /, connection: SupportsIndex) -> list[PolicyView]:
+        """
+        Removes the SPD entries that a connection made, and returns what they were.
         """
     def spd_dump(self, /) -> list[PolicyView]:
         """
@@ -338,7 +364,8 @@ class Engine:
         """
     def take_transmits(self, /) -> list[bytes]:
         """
-        Fetches the packets that the engine made by itself since the last call: keepalives and dummies.
+        Fetches the packets that the engine sends by itself since the last call: those that waited for an SA that
+        has come, keepalives and dummies.
 
         They must go to the wire; a running `Datapath` sends them itself.
         """
@@ -442,7 +469,7 @@ class Outcome:
     @property
     def held(self, /) -> bool:
         """
-        Whether the packet is a fragment that waits for the others of its datagram.
+        Whether the packet waits: a fragment for the others of its datagram, any packet for its SA.
         """
     @property
     def journey(self, /) -> list[str]:
@@ -490,7 +517,7 @@ class PolicyParams:
     the innermost first). Lower `priority` is consulted first; equal ones in order of insertion.
     `judges_forwarded` makes an "in" entry speak for forwarded packets too (systems without "fwd").
     """
-    def __new__(cls, /, direction: str, selector: Selector, action: str, templates: SupportsGetItem[int, Template] = ..., *, priority: SupportsIndex = 2147483648, judges_forwarded: bool = False, owner: SupportsIndex = 0, add_secs: SupportsIndex = 0, use_secs: SupportsIndex = 0) -> PolicyParams: ...
+    def __new__(cls, /, direction: str, selector: Selector, action: str, templates: SupportsGetItem[int, Template] = ..., *, priority: SupportsIndex = 2147483648, judges_forwarded: bool = False, owner: SupportsIndex = 0, add_secs: SupportsIndex = 0, use_secs: SupportsIndex = 0, connection: SupportsIndex = 0) -> PolicyParams: ...
 
 @final
 class PolicyView:
@@ -512,6 +539,11 @@ class PolicyView:
     def bytes(self, /) -> int:
         """
         Bytes of those packets.
+        """
+    @property
+    def connection(self, /) -> int:
+        """
+        The connection by which it was added, 0 if there was none.
         """
     @property
     def created(self, /) -> int:
@@ -588,7 +620,7 @@ class SaParams:
     `unprotected` permits NULL encryption without authentication.
     Raises ValueError for an unknown word.
     """
-    def __new__(cls, /, *, spi: SupportsIndex, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, mode: str = "any", reqid: SupportsIndex = 0, encryption: tuple[str, Buffer] | None = None, authentication: tuple[str, Buffer] | None = None, replay_window: SupportsIndex = 0, esn: bool = False, cycle_sequence: bool = False, soft: Limits | None = None, hard: Limits | None = None, encap: tuple[SupportsIndex, SupportsIndex] | None = None, flags: SupportsIndex = 0, owner: SupportsIndex = 0, old: bool = False, fresh_keys: bool = False, unprotected: bool = False, raw_cpi: bool = False, original: tuple[str | IPv4Address | IPv6Address, str | IPv4Address | IPv6Address] | None = None, keepalive: bool = False, tfc_bytes: SupportsIndex = 0) -> SaParams: ...
+    def __new__(cls, /, *, spi: SupportsIndex, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, mode: str = "any", reqid: SupportsIndex = 0, encryption: tuple[str, Buffer] | None = None, authentication: tuple[str, Buffer] | None = None, replay_window: SupportsIndex = 0, esn: bool = False, cycle_sequence: bool = False, soft: Limits | None = None, hard: Limits | None = None, encap: tuple[SupportsIndex, SupportsIndex] | None = None, flags: SupportsIndex = 0, owner: SupportsIndex = 0, old: bool = False, fresh_keys: bool = False, unprotected: bool = False, raw_cpi: bool = False, original: tuple[str | IPv4Address | IPv6Address, str | IPv4Address | IPv6Address] | None = None, keepalive: bool = False, tfc_bytes: SupportsIndex = 0, connection: SupportsIndex = 0) -> SaParams: ...
     def __repr__(self, /) -> str: ...
 
 @final
@@ -609,6 +641,11 @@ class SaView:
     def bytes(self, /) -> int:
         """
         Bytes handed to the transform.
+        """
+    @property
+    def connection(self, /) -> int:
+        """
+        The connection by which it was added, 0 if there was none.
         """
     @property
     def created(self, /) -> int:
@@ -846,6 +883,11 @@ class Stats:
     def happened(self, /) -> dict[str, int]:
         """
         What happened beside packets, as name: how often.
+        """
+    @property
+    def outbound_waiting(self, /) -> int:
+        """
+        Outbound packets that wait for an SA now.
         """
     @property
     def passed(self, /) -> dict[str, tuple[int, int]]:

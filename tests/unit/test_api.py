@@ -238,7 +238,7 @@ def tunnel(**changes: Any) -> PolicyParams:
         (lambda e: e.spd_delete_id(99), "not-found"),
         (lambda e: e.configure("path_mtu", 67), "out-of-range"),
         (lambda e: e.configure("hop_limit", 0), "out-of-range"),
-        (lambda e: e.configure("spi_range", (5, 9)), "out-of-range"),
+        (lambda e: e.configure("spi_min", 5), "out-of-range"),
         (lambda e: e.configure("local", [(THERE, HERE)]), "invalid-selector"),
         (lambda e: Engine(configuration={"event_limit": 0}), "out-of-range"),
     ],

@@ -198,7 +198,15 @@ OTHER_VALUES: dict[str, Any] = {
     "encap_ports": [4500, 4501],
     "larval_secs": 5,
     "acquire_block_secs": 0,
-    "spi_range": (0x1000, 0x1FFF),
+    "acquire_block_count": 3,
+    "hold_packets": 2,
+    "hold_secs": 4,
+    "proposal_esp_key_bits": 192,
+    "proposal_ah_key_bits": 160,
+    "proposal_esp_authenticates": False,
+    "spi_min": 0x1000,
+    "spi_max": 0x1FFF,
+    "spi_tries": 8,
     "lease_block": 7,
     "event_limit": 9,
 }
@@ -227,7 +235,7 @@ def test_a_configuration_refuses_what_it_does_not_know() -> None:
         ("path_mtu", "1400", TypeError),
         ("path_mtu", -1, OverflowError),
         ("local", "192.0.2.1", (TypeError, ValueError)),
-        ("spi_range", 5, TypeError),
+        ("spi_min", "5", TypeError),
     ):
         with pytest.raises(error):
             engine.configure(name, value)

@@ -110,7 +110,7 @@ def test_sas_are_found_listed_and_removed() -> None:
 def test_an_spi_is_reserved_and_then_completed() -> None:
     engine = Engine(clock="manual", seed=SEED)
     spi = engine.sad_getspi("esp", HERE, THERE, mode="transport", reqid=5, owner=77)
-    assert 256 <= spi <= engine.config()["spi_range"][1]
+    assert 256 <= spi <= engine.config()["spi_max"]
     (larval,) = engine.sad_dump()
     assert (larval.state, larval.reqid, larval.owner, larval.encryption) == ("larval", 5, 77, None)
     assert engine.sad_delete_pair("esp", HERE, THERE) == []

@@ -44,10 +44,15 @@ pub(crate) fn setting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Setting>
         "encap_ports" => Setting::EncapPorts(value.extract()?),
         "larval_secs" => Setting::LarvalSecs(value.extract()?),
         "acquire_block_secs" => Setting::AcquireBlockSecs(value.extract()?),
-        "spi_range" => {
-            let (min, max) = value.extract()?;
-            Setting::SpiRange { min, max }
-        }
+        "acquire_block_count" => Setting::AcquireBlockCount(value.extract()?),
+        "hold_packets" => Setting::HoldPackets(value.extract()?),
+        "hold_secs" => Setting::HoldSecs(value.extract()?),
+        "proposal_esp_key_bits" => Setting::ProposalEspKeyBits(value.extract()?),
+        "proposal_ah_key_bits" => Setting::ProposalAhKeyBits(value.extract()?),
+        "proposal_esp_authenticates" => Setting::ProposalEspAuthenticates(value.extract()?),
+        "spi_tries" => Setting::SpiTries(value.extract()?),
+        "spi_min" => Setting::SpiMin(value.extract()?),
+        "spi_max" => Setting::SpiMax(value.extract()?),
         "event_limit" => Setting::EventLimit(value.extract()?),
         "lease_block" => {
             let text = "lease_block: fixed when the engine is made";
@@ -114,7 +119,15 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'
     dict.set_item("encap_ports", config.encap_ports.clone())?;
     dict.set_item("larval_secs", config.larval_secs)?;
     dict.set_item("acquire_block_secs", config.acquire_block_secs)?;
-    dict.set_item("spi_range", (config.spi_min, config.spi_max))?;
+    dict.set_item("acquire_block_count", config.acquire_block_count)?;
+    dict.set_item("hold_packets", config.hold_packets)?;
+    dict.set_item("hold_secs", config.hold_secs)?;
+    dict.set_item("proposal_esp_key_bits", config.proposal.esp_key_bits_min)?;
+    dict.set_item("proposal_ah_key_bits", config.proposal.ah_key_bits_min)?;
+    dict.set_item("proposal_esp_authenticates", config.proposal.esp_authenticates)?;
+    dict.set_item("spi_min", config.spi_min)?;
+    dict.set_item("spi_max", config.spi_max)?;
+    dict.set_item("spi_tries", config.spi_tries)?;
     dict.set_item("lease_block", config.lease_block)?;
     dict.set_item("event_limit", config.event_limit)?;
     Ok(dict)

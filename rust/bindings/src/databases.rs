@@ -32,6 +32,7 @@ impl Engine {
     /// Adds a mature SA. Raises EngineError (exists, invalid-spi, unknown-algorithm, invalid-key-length, ...).
     fn sad_add(&self, params: &SaParams) -> PyResult<SaView> {
         let added = self.core.sad_add(params.inner.clone(), self.now());
+        self.announce();
         added
             .map(|inner| SaView { inner })
             .map_err(|error| refused(&error))
@@ -46,10 +47,25 @@ impl Engine {
             .map_err(|error| refused(&error))
     }
 
+    /// Gives an SA new keys; it begins anew under its name. Raises EngineError (not-found, invalid-state, ...).
+    fn sad_rekey(&self, params: &SaParams) -> PyResult<SaView> {
+        let changed = self.core.sad_rekey(params.inner.clone(), self.now());
+        self.announce();
+        changed
+            .map(|inner| SaView { inner })
+            .map_err(|error| refused(&error))
+    }
+
+    /// Removes the SAs that a connection made (only those without keys if `larval`), returns what they were.
+    #[pyo3(signature = (connection, *, larval=false))]
+    fn sad_delete_of(&self, connection: u64, larval: bool) -> Vec<SaView> {
+        views(self.core.sad_delete_of(connection, larval))
+    }
+
     /// Reserves an SPI out of `minimum`..`maximum` by a larval SA and returns it (RFC 2367 §3.1.1).
     ///
     /// 0 and 0 mean the configured range. Raises EngineError (spi-exhausted, out-of-range).
-    #[pyo3(signature = (protocol, source, destination, *, mode="any", reqid=0, minimum=0, maximum=0, owner=0))]
+    #[pyo3(signature = (protocol, source, destination, *, mode="any", reqid=0, minimum=0, maximum=0, owner=0, connection=0))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn sad_getspi(
         &self,
@@ -61,6 +77,7 @@ impl Engine {
         minimum: u32,
         maximum: u32,
         owner: u32,
+        connection: u64,
     ) -> PyResult<u32> {
         let request = SpiRequest {
             protocol: words::protocol(protocol)?,
@@ -71,6 +88,7 @@ impl Engine {
             min: minimum,
             max: maximum,
             owner,
+            connection,
         };
         self.core
             .sad_getspi(&request, self.now())
@@ -193,6 +211,12 @@ impl Engine {
                 .map(|inner| PolicyView { inner })
                 .collect()
         })
+    }
+
+    /// Removes the SPD entries that a connection made, and returns what they were.
+    fn spd_delete_of(&self, connection: u64) -> Vec<PolicyView> {
+        let removed = self.core.spd_delete_of(connection).into_iter();
+        removed.map(|inner| PolicyView { inner }).collect()
     }
 
     /// Removes every SPD entry and returns how many there were.

@@ -59,12 +59,14 @@ impl Datapath {
         };
         let options = self.options.clone();
         let started = py.detach(|| io::Datapath::start(core, options, Arc::new(move || signal.raise())))?;
+        *self.engine.get().mover.lock() = Some(started.waker());
         *self.running.lock() = Some(started);
         Ok(())
     }
 
     /// Ends the thread and removes the device; does nothing if it does not run.
     fn stop(&self, py: Python<'_>) {
+        *self.engine.get().mover.lock() = None;
         let running = self.running.lock().take();
         py.detach(|| drop(running));
     }

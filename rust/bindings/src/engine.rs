@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -48,17 +49,27 @@ pub(crate) struct Engine {
     pub(crate) core: Arc<core::Engine>,
     pub(crate) signal: Arc<Signal>,
     clock: Clock,
+    /// Wakes the thread that moves packets, while there is one.
+    pub(crate) mover: Mutex<Option<Wake>>,
 }
+
+/// Ends somebody's sleep.
+pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 impl Engine {
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
     }
 
-    /// Wakes whoever waits on `event_fd` if there is something to fetch.
+    /// Wakes whoever waits on `event_fd` if there is something to fetch, and whoever moves packets if some can go.
     pub(crate) fn announce(&self) {
         if self.core.has_events() {
             self.signal.raise();
+        }
+        if self.core.has_released() {
+            if let Some(wake) = self.mover.lock().as_ref() {
+                wake();
+            }
         }
     }
 
@@ -121,6 +132,7 @@ impl Engine {
             core,
             signal: Arc::new(Signal::new()?),
             clock,
+            mover: Mutex::new(None),
         })
     }
 
@@ -217,11 +229,18 @@ impl Engine {
         self.signal.fd()
     }
 
-    /// Fetches the packets that the engine made by itself since the last call: keepalives and dummies.
+    /// Fetches the packets that the engine sends by itself since the last call: those that waited for an SA that
+    /// has come, keepalives and dummies.
     ///
     /// They must go to the wire; a running `Datapath` sends them itself.
     fn take_transmits<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
-        std::iter::from_fn(|| self.core.poll_transmit())
+        let mut released = core::Output::default();
+        self.core.handle_released(self.now(), &mut released);
+        self.announce();
+        released
+            .transmit
+            .into_iter()
+            .chain(std::iter::from_fn(|| self.core.poll_transmit()))
             .map(|transmit| PyBytes::new(py, transmit.packet.as_slice()))
             .collect()
     }
@@ -245,6 +264,23 @@ impl Engine {
     /// Says whether it was believed: it must quote a packet of a living SA (RFC 4301 §6.1.1 and §8.2).
     fn icmp_error(&self, packet: PacketBytes) -> bool {
         self.core.icmp_error(packet.as_slice(), self.now())
+    }
+
+    /// Takes back the acquire of that number (`AcquireEvent.id`), which nobody can answer: what waits is dropped.
+    ///
+    /// Says whether there was one (RFC 2367 §3.1.6).
+    fn acquire_failed(&self, id: u32) -> bool {
+        self.core.acquire_failed(id)
+    }
+
+    /// Notes that somebody works on the acquire of that number: its time begins anew. Says whether there was one.
+    fn acquire_taken(&self, id: u32) -> bool {
+        self.core.acquire_taken(id, self.now())
+    }
+
+    /// Notes that the acquire of that number was answered, and may be made again. Says whether there was one.
+    fn acquire_answered(&self, id: u32) -> bool {
+        self.core.acquire_answered(id)
     }
 
     /// The counters: one for each drop reason, and what passed.

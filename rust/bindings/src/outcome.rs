@@ -90,7 +90,7 @@ impl Outcome {
         self.reason.is_some()
     }
 
-    /// Whether the packet is a fragment that waits for the others of its datagram.
+    /// Whether the packet waits: a fragment for the others of its datagram, any packet for its SA.
     #[getter]
     fn held(&self) -> bool {
         self.held

@@ -98,7 +98,7 @@ impl SaParams {
     #[pyo3(signature = (*, spi, protocol, source, destination, mode="any", reqid=0, encryption=None,
         authentication=None, replay_window=0, esn=false, cycle_sequence=false, soft=None, hard=None,
         encap=None, flags=0, owner=0, old=false, fresh_keys=false, unprotected=false, raw_cpi=false,
-        original=None, keepalive=false, tfc_bytes=0))]
+        original=None, keepalive=false, tfc_bytes=0, connection=0))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of a Python constructor"
@@ -127,6 +127,7 @@ impl SaParams {
         original: Option<(Address, Address)>,
         keepalive: bool,
         tfc_bytes: u16,
+        connection: u64,
     ) -> PyResult<Self> {
         let (Address(source), Address(destination)) = (source, destination);
         if source.is_ipv4() != destination.is_ipv4() {
@@ -163,6 +164,7 @@ impl SaParams {
             }),
             flags,
             owner,
+            connection,
             permits: Permits {
                 unprotected,
                 fresh_keys,
@@ -204,7 +206,7 @@ pub(crate) struct PolicyParams {
 impl PolicyParams {
     #[new]
     #[pyo3(signature = (direction, selector, action, templates=Vec::new(), *, priority=0x8000_0000,
-        judges_forwarded=false, owner=0, add_secs=0, use_secs=0))]
+        judges_forwarded=false, owner=0, add_secs=0, use_secs=0, connection=0))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of a Python constructor"
@@ -219,6 +221,7 @@ impl PolicyParams {
         owner: u32,
         add_secs: u64,
         use_secs: u64,
+        connection: u64,
     ) -> PyResult<Self> {
         let inner = spd::PolicyParams {
             direction: words::direction(direction)?,
@@ -227,6 +230,7 @@ impl PolicyParams {
             priority,
             judges_forwarded,
             owner,
+            connection,
             hard: spd::policy::PolicyLimits { add_secs, use_secs },
         };
         Ok(Self { inner })

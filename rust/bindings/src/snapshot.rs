@@ -162,6 +162,12 @@ impl SaView {
         self.inner.params.owner
     }
 
+    /// The connection by which it was added, 0 if there was none.
+    #[getter]
+    fn connection(&self) -> u64 {
+        self.inner.params.connection
+    }
+
     /// "larval", "mature", "dying" or "dead".
     #[getter]
     fn state(&self) -> &'static str {
@@ -296,6 +302,12 @@ impl PolicyView {
         self.inner.params.owner
     }
 
+    /// The connection by which it was added, 0 if there was none.
+    #[getter]
+    fn connection(&self) -> u64 {
+        self.inner.params.connection
+    }
+
     /// Lifetime in seconds since creation, 0 for none.
     #[getter]
     fn add_secs(&self) -> u64 {
@@ -416,7 +428,15 @@ impl Stats {
             ("path_mtu_learned", self.inner.path_mtu_learned),
             ("icmp_hints_refused", self.inner.icmp_hints_refused),
             ("esn_resynchronised", self.inner.esn_resynchronised),
+            ("held_for_sa", self.inner.held_for_sa),
+            ("released", self.inner.released),
         ])
+    }
+
+    /// Outbound packets that wait for an SA now.
+    #[getter]
+    fn outbound_waiting(&self) -> u64 {
+        self.inner.outbound_waiting
     }
 
     /// Events forgotten because nobody took them.

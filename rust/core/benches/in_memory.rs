@@ -58,6 +58,7 @@ fn engine(direction: Direction) -> Engine {
         priority: 0,
         judges_forwarded: false,
         owner: 0,
+        connection: 0,
         hard,
     };
     engine.spd_add(policy, Instant::default()).unwrap();
@@ -83,6 +84,7 @@ fn engine(direction: Direction) -> Engine {
         encap: None,
         flags: 0,
         owner: 0,
+        connection: 0,
         permits: sallet_core::crypto::Permits::default(),
     };
     engine.sad_add(params, Instant::default()).unwrap();

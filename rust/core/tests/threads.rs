@@ -48,6 +48,7 @@ fn sa(spi: u32, source: u8, destination: u8) -> SaParams {
         encap: None,
         flags: 0,
         owner: 0,
+        connection: 0,
         permits: sallet_core::crypto::Permits::default(),
     }
 }
@@ -73,6 +74,7 @@ fn policy(direction: Direction, source: u8, destination: u8) -> PolicyParams {
         priority: 0,
         judges_forwarded: false,
         owner: 0,
+        connection: 0,
         hard: PolicyLimits::default(),
     }
 }

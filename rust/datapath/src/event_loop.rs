@@ -56,11 +56,16 @@ impl<T: TunnelPort, W: WirePort> Pump<T, W> {
         }
     }
 
-    /// Moves one batch each way and runs the timers; says whether a device may have more at once.
+    /// Moves what waited and one batch each way, and runs the timers; says whether a device may have more at once.
     ///
     /// # Errors
     /// A device is gone for good.
     pub(crate) fn turn(&mut self, now: Instant) -> io::Result<bool> {
+        // They came before what the device has now.
+        if self.engine.has_released() {
+            self.engine.handle_released(now, &mut self.output);
+            self.flush();
+        }
         let mut more = self.tunnel.read_batch(&mut self.pool, &mut self.batch)?;
         if !self.batch.is_empty() {
             self.engine

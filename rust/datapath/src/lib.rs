@@ -197,6 +197,16 @@ impl Datapath {
         self.failure.get().map(String::as_str)
     }
 
+    /// Ends the loop's sleep whenever it is called; another thread may keep it.
+    #[must_use]
+    pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let waker = Arc::clone(&self.waker);
+        Arc::new(move || {
+            // Without the wake-up the loop looks for what may go within a second anyway.
+            let _ = waker.wake();
+        })
+    }
+
     /// Ends the loop's sleep, for timers that a request brought nearer.
     pub fn wake(&self) {
         // Without the wake-up the loop looks at its timers within a second anyway.

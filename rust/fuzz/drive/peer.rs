@@ -84,6 +84,7 @@ impl SaSpec {
             encap: self.encap,
             flags: 0,
             owner: 0,
+            connection: 0,
             permits: Permits::default(),
         }
     }
@@ -238,6 +239,7 @@ pub(crate) fn policy(direction: Direction, range: AddressRange, action: Action) 
         priority: 1000,
         judges_forwarded: false,
         owner: 0,
+        connection: 0,
         hard: PolicyLimits::default(),
     }
 }

@@ -98,7 +98,7 @@ pub struct Output {
     pub deliver: Vec<PacketBuf>,
     /// Packets that went no further.
     pub dropped: Vec<Dropped>,
-    /// Buffers without a packet, to be used again: their fragments were kept elsewhere, or left in pieces.
+    /// Buffers without a packet, to be used again: what was in them waits elsewhere, or left in pieces.
     pub spare: Vec<PacketBuf>,
     /// What happened to each packet, stage by stage; `None` (the default) switches it off.
     pub journey: Option<Vec<Step>>,

@@ -46,6 +46,27 @@ pub enum NatChecksum {
     Recompute,
 }
 
+/// What an acquire may propose; the engine keeps it for whoever writes the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProposalRules {
+    /// The shortest keys of ESP's ciphers, in bits.
+    pub esp_key_bits_min: u32,
+    /// The shortest keys of integrity algorithms, in bits.
+    pub ah_key_bits_min: u32,
+    /// Whether ESP is proposed with integrity; with encryption alone otherwise, as KAME does.
+    pub esp_authenticates: bool,
+}
+
+impl Default for ProposalRules {
+    fn default() -> Self {
+        Self {
+            esp_key_bits_min: 128,
+            ah_key_bits_min: 128,
+            esp_authenticates: true,
+        }
+    }
+}
+
 /// Everything an engine can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -95,10 +116,20 @@ pub struct Config {
     pub larval_secs: u64,
     /// How long the same acquire is not repeated, in seconds.
     pub acquire_block_secs: u64,
+    /// After how many packets it is repeated all the same; 0 is never.
+    pub acquire_block_count: u32,
+    /// How many packets wait for one SA; 0 is none.
+    pub hold_packets: u32,
+    /// How long a packet waits for its SA, in seconds.
+    pub hold_secs: u64,
+    /// What an acquire may propose.
+    pub proposal: ProposalRules,
     /// The lowest SPI given out where the request names no range.
     pub spi_min: u32,
     /// The highest SPI given out where the request names no range.
     pub spi_max: u32,
+    /// How many SPIs are drawn at random before the range is searched in order.
+    pub spi_tries: u32,
     /// How many sequence numbers one lease in memory covers; fixed when the engine is made.
     pub lease_block: u64,
     /// How many events wait to be polled before further ones are counted and forgotten.
@@ -131,8 +162,13 @@ impl Default for Config {
             keepalive_secs: 20,
             larval_secs: 30,
             acquire_block_secs: 20,
+            acquire_block_count: 0,
+            hold_packets: 0,
+            hold_secs: 30,
+            proposal: ProposalRules::default(),
             spi_min: Spi::FIRST_ALLOCATABLE,
             spi_max: 0x0fff_ffff,
+            spi_tries: 1000,
             lease_block: 1 << 20,
             event_limit: 4096,
         }
@@ -196,13 +232,24 @@ pub enum Setting {
     LarvalSecs(u64),
     /// [`Config::acquire_block_secs`].
     AcquireBlockSecs(u64),
-    /// [`Config::spi_min`] and [`Config::spi_max`].
-    SpiRange {
-        /// Lowest.
-        min: u32,
-        /// Highest.
-        max: u32,
-    },
+    /// [`Config::acquire_block_count`].
+    AcquireBlockCount(u32),
+    /// [`Config::hold_packets`].
+    HoldPackets(u32),
+    /// [`Config::hold_secs`].
+    HoldSecs(u64),
+    /// `esp_key_bits_min` of [`Config::proposal`].
+    ProposalEspKeyBits(u32),
+    /// `ah_key_bits_min` of [`Config::proposal`].
+    ProposalAhKeyBits(u32),
+    /// `esp_authenticates` of [`Config::proposal`].
+    ProposalEspAuthenticates(bool),
+    /// [`Config::spi_tries`].
+    SpiTries(u32),
+    /// [`Config::spi_min`].
+    SpiMin(u32),
+    /// [`Config::spi_max`].
+    SpiMax(u32),
     /// [`Config::event_limit`].
     EventLimit(usize),
 }
@@ -251,12 +298,19 @@ impl Config {
             Setting::KeepaliveSecs(value) => self.keepalive_secs = value,
             Setting::LarvalSecs(value) => self.larval_secs = in_range("larval_secs", value, |v| v > 0)?,
             Setting::AcquireBlockSecs(value) => self.acquire_block_secs = value,
-            Setting::SpiRange { min, max } => {
-                self.spi_max = in_range("spi_range", max, |max| {
-                    min >= Spi::FIRST_ALLOCATABLE && min <= max
+            Setting::AcquireBlockCount(value) => self.acquire_block_count = value,
+            Setting::HoldPackets(value) => self.hold_packets = value,
+            Setting::HoldSecs(value) => self.hold_secs = in_range("hold_secs", value, |v| v > 0)?,
+            Setting::ProposalEspKeyBits(value) => self.proposal.esp_key_bits_min = value,
+            Setting::ProposalAhKeyBits(value) => self.proposal.ah_key_bits_min = value,
+            Setting::ProposalEspAuthenticates(value) => self.proposal.esp_authenticates = value,
+            Setting::SpiTries(value) => self.spi_tries = in_range("spi_tries", value, |v| v > 0)?,
+            Setting::SpiMin(min) => {
+                self.spi_min = in_range("spi_min", min, |min| {
+                    min >= Spi::FIRST_ALLOCATABLE && min <= self.spi_max
                 })?;
-                self.spi_min = min;
             }
+            Setting::SpiMax(max) => self.spi_max = in_range("spi_max", max, |max| max >= self.spi_min)?,
             Setting::EventLimit(value) => self.event_limit = in_range("event_limit", value, |v| v > 0)?,
         }
         Ok(())
@@ -371,8 +425,11 @@ mod tests {
             Setting::HopLimit(0),
             Setting::PathMtuSecs(0),
             Setting::LarvalSecs(0),
-            Setting::SpiRange { min: 255, max: 300 },
-            Setting::SpiRange { min: 400, max: 300 },
+            Setting::SpiMin(255),
+            Setting::SpiMin(0x1000_0000),
+            Setting::SpiMax(255),
+            Setting::SpiTries(0),
+            Setting::HoldSecs(0),
             Setting::EventLimit(0),
         ] {
             assert!(matches!(config.apply(setting), Err(Error::OutOfRange { .. })));

@@ -32,6 +32,8 @@ pub struct SpiRequest {
     pub max: u32,
     /// The process that asks, 0 if unknown.
     pub owner: u32,
+    /// The connection by which it asks, 0 if there is none.
+    pub connection: u64,
 }
 
 impl Engine {
@@ -75,6 +77,35 @@ impl Engine {
         Ok(self.installed(&new, now))
     }
 
+    /// Gives an SA its keys, whether it is larval or alive: it begins anew under its name, with new counters.
+    ///
+    /// # Errors
+    /// `NotFound` without such an SA, `InvalidState` for a dead one or one from another source; else as `sad_add`.
+    pub fn sad_rekey(&self, params: SaParams, now: Instant) -> Result<SaView, Error> {
+        let mut sad = self.sad.write();
+        let old = sad.lookup(&params.id).ok_or(Error::NotFound)?;
+        if old.state() == State::Dead || old.params().source != params.source {
+            return Err(Error::InvalidState);
+        }
+        let new = Arc::new(self.associate(params, now)?);
+        sad.replace(Arc::clone(&new))?;
+        drop(sad);
+        Ok(self.installed(&new, now))
+    }
+
+    /// Takes out the SAs that a connection made; only those without keys if `larval`.
+    pub fn sad_delete_of(&self, connection: u64, larval: bool) -> Vec<SaView> {
+        let mut sad = self.sad.write();
+        let made: Vec<_> = sad
+            .all()
+            .filter(|association| association.params().connection == connection)
+            .filter(|association| !larval || association.state() == State::Larval)
+            .map(|association| *association.id())
+            .collect();
+        let removed = made.iter().filter_map(|id| sad.remove(id).ok());
+        removed.map(|association| association.view()).collect()
+    }
+
     /// Reserves an SPI; a larval SA holds it until `sad_update`, or for `larval_secs`.
     ///
     /// # Errors
@@ -99,7 +130,14 @@ impl Engine {
             u32::from_be_bytes(word)
         };
         let mut sad = self.sad.write();
-        let spi = sad.allocate_spi(request.protocol, request.destination, min, max, &mut random)?;
+        let spi = sad.allocate_spi(
+            request.protocol,
+            request.destination,
+            min,
+            max,
+            config.spi_tries,
+            &mut random,
+        )?;
         let params = larval_params(request, spi, config.larval_secs);
         let association = Association::larval(params, now, self.wall(now))?;
         let deadline = association.deadline();
@@ -155,7 +193,11 @@ impl Engine {
 
     /// Takes out every SA, or every SA of one protocol, and says how many there were.
     pub fn sad_flush(&self, protocol: Option<Protocol>) -> usize {
-        self.sad.write().flush(protocol).len()
+        let flushed = self.sad.write().flush(protocol).len();
+        // Whoever begins anew is asked anew.
+        self.events.lock().forget_acquires(protocol);
+        self.give_up_protocol(protocol);
+        flushed
     }
 
     /// Adds an SPD entry behind those of its priority.
@@ -249,6 +291,22 @@ impl Engine {
         all.iter().map(|policy| policy.view()).collect()
     }
 
+    /// Takes out the SPD entries that a connection made.
+    pub fn spd_delete_of(&self, connection: u64) -> Vec<PolicyView> {
+        let removed: Result<Vec<_>, Error> = self.spd_change(|spd| {
+            let all = spd.dump();
+            let made = all
+                .iter()
+                .filter(|policy| policy.params().connection == connection);
+            made.map(|policy| spd.remove_id(policy.id())).collect()
+        });
+        removed
+            .unwrap_or_default()
+            .iter()
+            .map(|policy| policy.view())
+            .collect()
+    }
+
     /// Changes a copy of the SPD and swaps it in; a refused change leaves no trace.
     //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
     //# a changed SPD governs the packets that come afterwards
@@ -259,7 +317,9 @@ impl Engine {
         let _guard = self.control.lock();
         let mut spd = Spd::clone(&self.spd.load());
         let result = change(&mut spd)?;
-        self.spd.store(Arc::new(spd));
+        let spd = Arc::new(spd);
+        self.spd.store(Arc::clone(&spd));
+        self.give_up_policies(&spd);
         Ok(result)
     }
 
@@ -282,9 +342,8 @@ impl Engine {
         self.wake_at(association.deadline());
         self.begin_keeping_alive(association, now);
         let params = association.params();
-        self.events
-            .lock()
-            .answer_acquires(params.source, params.id.destination);
+        self.events.lock().answer_acquires(params);
+        self.release_for(params);
         association.view()
     }
 }
@@ -323,6 +382,7 @@ fn larval_params(request: &SpiRequest, spi: Spi, larval_secs: u64) -> SaParams {
         encap: None,
         flags: 0,
         owner: request.owner,
+        connection: request.connection,
         permits: Permits::default(),
     }
 }

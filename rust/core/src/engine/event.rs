@@ -2,10 +2,11 @@
 //! No PF_KEY message and no receiver may enter: who hears an event is decided elsewhere.
 //! Answers to: RFC 2367 sections 3.1.6 (ACQUIRE) and 3.1.8 (EXPIRE), RFC 3948 section 5 (new mappings).
 
-use crate::sa::SaView;
+use super::config::Config;
+use crate::sa::{SaParams, SaView};
 use crate::selector::SelectorKey;
 use crate::spd::PolicyView;
-use crate::terms::{PolicyId, Template};
+use crate::terms::{PolicyId, Protocol, Template};
 use crate::time::Instant;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -67,7 +68,31 @@ pub(super) struct AcquireKey {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     id: u32,
+    template: Template,
     until: Instant,
+    /// Packets since the event that made none.
+    suppressed: u32,
+}
+
+/// How seldom events are, and how many of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// How long an acquire is not repeated.
+    block: Duration,
+    /// After how many packets it is repeated all the same; 0 is never.
+    block_count: u32,
+    /// How many events wait to be polled.
+    limit: usize,
+}
+
+impl Bounds {
+    pub(super) const fn of(config: &Config) -> Self {
+        Self {
+            block: Duration::from_secs(config.acquire_block_secs),
+            block_count: config.acquire_block_count,
+            limit: config.event_limit,
+        }
+    }
 }
 
 /// Events in order of their making, and the acquires that are not repeated yet.
@@ -100,7 +125,13 @@ impl Events {
         self.dropped
     }
 
-    /// Makes an acquire event unless the same one was made less than `block_secs` ago.
+    /// Adds an event that must not be lost: who follows it would disagree with the databases for ever.
+    pub(super) fn push_in_any_case(&mut self, event: Event) {
+        self.queue.push_back(event);
+    }
+
+    /// Makes an acquire event unless the same one was made a short time and few packets ago; one that is repeated
+    /// keeps its number.
     //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6
     //# repeated packets do not make repeated messages
     pub(super) fn acquire(
@@ -109,23 +140,31 @@ impl Events {
         template: Template,
         selector_key: SelectorKey,
         now: Instant,
-        block_secs: u64,
-        limit: usize,
+        bounds: Bounds,
     ) {
-        if self.acquires.get(&key).is_some_and(|pending| now < pending.until) {
-            return;
+        let mut known = None;
+        if let Some(pending) = self.acquires.get_mut(&key).filter(|pending| now < pending.until) {
+            if bounds.block_count == 0 || pending.suppressed < bounds.block_count {
+                pending.suppressed = pending.suppressed.saturating_add(1);
+                return;
+            }
+            known = Some(*pending);
         }
         if self.acquires.len() >= ACQUIRE_LIMIT {
             self.forget_old_acquires(now);
         }
-        if self.queue.len() >= limit || self.acquires.len() >= ACQUIRE_LIMIT {
+        if self.queue.len() >= bounds.limit || (known.is_none() && self.acquires.len() >= ACQUIRE_LIMIT) {
             self.dropped += 1;
             return;
         }
-        self.last_acquire = self.last_acquire.checked_add(1).unwrap_or(1);
-        let id = self.last_acquire;
-        let until = now.plus(Duration::from_secs(block_secs));
-        self.acquires.insert(key, Pending { id, until });
+        let id = known.map_or_else(|| self.next_acquire(), |known| known.id);
+        let pending = Pending {
+            id,
+            template,
+            until: known.map_or_else(|| now.plus(bounds.block), |known| known.until),
+            suppressed: 0,
+        };
+        self.acquires.insert(key, pending);
         let AcquireKey {
             policy,
             source,
@@ -141,25 +180,58 @@ impl Events {
                 destination,
                 selector_key,
             },
-            limit,
+            bounds.limit,
         );
+    }
+
+    fn next_acquire(&mut self) -> u32 {
+        self.last_acquire = self.last_acquire.checked_add(1).unwrap_or(1);
+        self.last_acquire
     }
 
     pub(super) fn forget_old_acquires(&mut self, now: Instant) {
         self.acquires.retain(|_, pending| now < pending.until);
     }
 
-    /// Forgets the acquires that an SA with these addresses answers.
-    pub(super) fn answer_acquires(&mut self, source: IpAddr, destination: IpAddr) {
+    /// Forgets the acquires that this SA answers.
+    pub(super) fn answer_acquires(&mut self, sa: &SaParams) {
+        let answers = |key: &AcquireKey, template: &Template| {
+            (key.source, key.destination) == (sa.source, sa.id.destination)
+                && template.protocol == sa.id.protocol
+                && sa.mode.serves(template.mode)
+                && (template.reqid == 0 || template.reqid == sa.reqid)
+        };
         self.acquires
-            .retain(|key, _| (key.source, key.destination) != (source, destination));
+            .retain(|key, pending| !answers(key, &pending.template));
     }
 
-    /// Forgets one acquire; `false` if it is not remembered.
-    pub(super) fn forget_acquire(&mut self, id: u32) -> bool {
-        let before = self.acquires.len();
-        self.acquires.retain(|_, pending| pending.id != id);
-        self.acquires.len() < before
+    /// Forgets the acquires for SAs of a protocol, or of all.
+    pub(super) fn forget_acquires(&mut self, protocol: Option<Protocol>) {
+        self.acquires
+            .retain(|_, pending| protocol.is_some_and(|protocol| protocol != pending.template.protocol));
+    }
+
+    /// Forgets one acquire and says what it was about, if it is remembered.
+    pub(super) fn forget_acquire(&mut self, id: u32) -> Option<AcquireKey> {
+        let key = self.find_acquire(id)?;
+        self.acquires.remove(&key);
+        Some(key)
+    }
+
+    /// Lets the time of one acquire end at another moment; `false` if it is not remembered.
+    pub(super) fn renew_acquire(&mut self, id: u32, until: Instant) -> bool {
+        let key = self.find_acquire(id);
+        let pending = key.and_then(|key| self.acquires.get_mut(&key));
+        pending.is_some_and(|pending| {
+            (pending.until, pending.suppressed) = (until, 0);
+            true
+        })
+    }
+
+    fn find_acquire(&self, id: u32) -> Option<AcquireKey> {
+        self.acquires
+            .iter()
+            .find_map(|(key, pending)| (pending.id == id).then_some(*key))
     }
 }
 
@@ -167,7 +239,7 @@ impl Events {
 mod tests {
     use super::*;
     use crate::selector::Ports;
-    use crate::terms::{Level, Mode, Protocol};
+    use crate::terms::{Level, Mode, SaId, Spi};
 
     const TEMPLATE: Template = Template {
         protocol: Protocol::Esp,
@@ -201,9 +273,28 @@ mod tests {
             TEMPLATE,
             selector_key,
             Instant::from_secs(secs),
-            20,
-            limit,
+            bounds(0, limit),
         );
+    }
+
+    fn bounds(block_count: u32, limit: usize) -> Bounds {
+        Bounds {
+            block: Duration::from_secs(20),
+            block_count,
+            limit,
+        }
+    }
+
+    fn sa_for(acquire: AcquireKey) -> SaParams {
+        SaParams {
+            source: acquire.source,
+            id: SaId {
+                spi: Spi(256),
+                protocol: Protocol::Esp,
+                destination: acquire.destination,
+            },
+            ..crate::engine::tests::sa(256, "192.0.2.1", "192.0.2.2", Mode::Transport)
+        }
     }
 
     //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6
@@ -226,12 +317,59 @@ mod tests {
     fn an_answer_and_a_failure_both_end_the_block() {
         let mut events = Events::default();
         acquire(&mut events, 2, 0, 10);
-        events.answer_acquires(key(2).source, key(2).destination);
+        let mut other = sa_for(key(2));
+        other.id.protocol = Protocol::Ah;
+        events.answer_acquires(&other);
+        acquire(&mut events, 2, 0, 10);
+        events.answer_acquires(&sa_for(key(2)));
         acquire(&mut events, 2, 1, 10);
-        assert!(events.forget_acquire(2));
-        assert!(!events.forget_acquire(2));
+        assert_eq!(events.forget_acquire(2), Some(key(2)));
+        assert_eq!(events.forget_acquire(2), None);
         acquire(&mut events, 2, 2, 10);
         assert_eq!(core::iter::from_fn(|| events.pop()).count(), 3);
+    }
+
+    #[test]
+    fn packets_without_number_repeat_an_acquire_under_its_own() {
+        let mut events = Events::default();
+        let selector_key = SelectorKey {
+            source: key(2).source,
+            destination: key(2).destination,
+            next_layer: 59,
+            ports: Ports::Absent,
+        };
+        for _ in 0..23 {
+            events.acquire(
+                key(2),
+                TEMPLATE,
+                selector_key,
+                Instant::default(),
+                bounds(10, 100),
+            );
+        }
+        let ids: Vec<_> = core::iter::from_fn(|| events.pop())
+            .map(|event| match event {
+                Event::Acquire { id, .. } => id,
+                Event::Expire { .. } | Event::NewMapping { .. } | Event::PolicyExpire { .. } => 0,
+            })
+            .collect();
+        assert_eq!(ids, [1, 1, 1], "the first, the twelfth, the twenty-third");
+    }
+
+    #[test]
+    fn an_acquire_that_is_worked_on_is_not_repeated() {
+        let mut events = Events::default();
+        acquire(&mut events, 2, 0, 10);
+        assert!(events.renew_acquire(1, Instant::from_secs(45)));
+        assert!(!events.renew_acquire(2, Instant::from_secs(45)));
+        acquire(&mut events, 2, 44, 10);
+        acquire(&mut events, 2, 45, 10);
+        assert_eq!(core::iter::from_fn(|| events.pop()).count(), 2);
+        events.forget_acquires(Some(Protocol::Ah));
+        acquire(&mut events, 2, 46, 10);
+        events.forget_acquires(Some(Protocol::Esp));
+        acquire(&mut events, 2, 46, 10);
+        assert_eq!(core::iter::from_fn(|| events.pop()).count(), 1);
     }
 
     #[test]
@@ -259,7 +397,13 @@ mod tests {
                 next_layer: 59,
                 ports: Ports::Absent,
             };
-            events.acquire(flow, TEMPLATE, selector_key, Instant::default(), 20, usize::MAX);
+            events.acquire(
+                flow,
+                TEMPLATE,
+                selector_key,
+                Instant::default(),
+                bounds(0, usize::MAX),
+            );
         }
         assert_eq!(events.acquires.len(), ACQUIRE_LIMIT);
         assert_eq!(events.dropped(), 10_000 - ACQUIRE_LIMIT as u64);

@@ -7,8 +7,8 @@ use crate::terms::{Direction, PolicyId, SaId, Sequence};
 use crate::transform::Plain;
 use std::net::IpAddr;
 
-/// One stage. A packet's first step is always `Arrived`, its last `Transmitted`, `Delivered`, `Dropped` or
-/// `Held`.
+/// One stage. A packet's first step is `Arrived`, or `Released` if it waited; its last `Transmitted`, `Delivered`,
+/// `Dropped`, `Held` or `Waiting`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The packet came in.
@@ -100,6 +100,16 @@ pub enum Step {
     },
     /// The packet is a fragment and waits for the others.
     Held {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The packet waits for an SA that key managers were asked for.
+    Waiting {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The packet waited, and is judged once more.
+    Released {
         /// Its length.
         bytes: usize,
     },
@@ -199,6 +209,8 @@ impl Step {
                 "inbound check passed: no SPD entry asks for protection".to_owned()
             }
             Self::Held { bytes } => format!("a fragment of {bytes} bytes waits for the others"),
+            Self::Waiting { bytes } => format!("a packet of {bytes} bytes waits for its SA"),
+            Self::Released { bytes } => format!("released ({bytes} bytes): an SA has come"),
             Self::Reassembled { bytes } => format!("the datagram is whole again: {bytes} bytes"),
             Self::Cut { mtu } => format!("cut into fragments of at most {mtu} bytes"),
             Self::Transmitted { bytes } => format!("on the wire: {bytes} bytes"),

@@ -9,6 +9,7 @@ mod event;
 mod explain;
 mod fit;
 mod fragment;
+mod hold;
 mod icmp;
 mod inbound;
 mod journey;
@@ -26,7 +27,7 @@ mod timers;
 mod tests;
 
 pub use batch::{Batch, Dropped, Output, Route, Transmit};
-pub use config::{Config, DefaultLevel, DefaultPolicy, NatChecksum, PATH_MTU_MIN, Setting};
+pub use config::{Config, DefaultLevel, DefaultPolicy, NatChecksum, PATH_MTU_MIN, ProposalRules, Setting};
 pub use control::SpiRequest;
 pub use event::Event;
 pub use explain::{TemplateChoice, Verdict};
@@ -40,8 +41,10 @@ use crate::spd::Spd;
 use crate::time::{Instant, WallClock};
 use arc_swap::ArcSwap;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use event::Events;
 use fragment::Reassembler;
+use hold::Hold;
 use originate::Waiting;
 use parking_lot::{Mutex, RwLock};
 use pass::Worker;
@@ -51,7 +54,7 @@ use std::sync::Arc;
 
 /// One IPsec engine. Every method takes `&self`; packets and requests may come from several threads.
 ///
-/// Locks are taken in this order: `control`, `sad`, then one of `events`, `stats`, `fragments`,
+/// Locks are taken in this order: `control`, `sad`, then one of `events`, `stats`, `fragments`, `hold`,
 /// `originated`, `suspect`, `seeds`, `workers`.
 pub struct Engine {
     config: ArcSwap<Config>,
@@ -64,6 +67,8 @@ pub struct Engine {
     stats: Mutex<Stats>,
     /// Incomplete datagrams.
     fragments: Mutex<Reassembler>,
+    /// Packets that wait for an SA.
+    hold: Mutex<Hold>,
     /// Packets that the engine made by itself.
     originated: Mutex<VecDeque<Waiting>>,
     /// A packet that may show that this end lost count.
@@ -120,6 +125,7 @@ impl Engine {
             events: Mutex::new(Events::default()),
             stats: Mutex::new(Stats::default()),
             fragments: Mutex::new(Reassembler::default()),
+            hold: Mutex::new(Hold::default()),
             originated: Mutex::new(VecDeque::new()),
             suspect: Mutex::new(None),
             seeds: Mutex::new(seeds),
@@ -155,6 +161,9 @@ impl Engine {
         stats.events_dropped = self.events.lock().dropped();
         let datagrams = self.fragments.lock().outcomes();
         (stats.reassembled, stats.reassembly_failed) = (datagrams.completed, datagrams.given_up);
+        let hold = self.hold.lock();
+        stats.outbound_waiting = hold.waiting() as u64;
+        (stats.held_for_sa, stats.released) = hold.outcomes();
         stats
     }
 
@@ -169,11 +178,35 @@ impl Engine {
         !self.events.lock().is_empty()
     }
 
-    /// Lets an acquire be made again before its time: no key manager could answer it.
+    /// Takes an acquire back, for which no key manager has an answer: it may be made again, and what waits for it
+    /// is dropped.
     ///
     /// Returns `false` if no such acquire is waited for.
+    //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6
+    //# an error from a key manager frees what waits
     pub fn acquire_failed(&self, id: u32) -> bool {
-        self.events.lock().forget_acquire(id)
+        let Some(key) = self.events.lock().forget_acquire(id) else {
+            return false;
+        };
+        self.give_up_acquire(&key);
+        true
+    }
+
+    /// Notes that a key manager works on an acquire: its time begins anew, what waits goes on waiting.
+    ///
+    /// Returns `false` if no such acquire is waited for.
+    pub fn acquire_taken(&self, id: u32, now: Instant) -> bool {
+        let secs = self.config.load().larval_secs;
+        self.events
+            .lock()
+            .renew_acquire(id, now.plus(Duration::from_secs(secs)))
+    }
+
+    /// Notes that a key manager has answered an acquire: it may be made again.
+    ///
+    /// Returns `false` if no such acquire is waited for.
+    pub fn acquire_answered(&self, id: u32) -> bool {
+        self.events.lock().forget_acquire(id).is_some()
     }
 
     fn wall(&self, now: Instant) -> WallClock {

@@ -33,7 +33,7 @@ pub(super) struct Link {
 }
 
 /// What becomes of an outbound packet that is not dropped.
-enum Departure {
+pub(super) enum Departure {
     /// It leaves, cut if it is longer than that.
     Leaves(Route, Pieces),
     /// It left already, in pieces.
@@ -64,25 +64,44 @@ impl Pass<'_> {
             direction: Direction::Outbound,
             bytes,
         });
-        match self.outbound_route(&mut packet) {
-            Ok(Departure::Leaves(route, pieces)) => self.depart(packet, route, pieces),
-            Ok(Departure::LeftInPieces) => self.out.spare.push(packet),
-            Ok(Departure::Waits) => {
+        // What came in pieces and is sent on in clear leaves in pieces of the same length.
+        let mut came_as = Pieces::NONE;
+        let departure = match self.whole(&mut packet, &mut came_as) {
+            Ok(Some((summary, key))) => self.judge(&mut packet, &summary, key, came_as),
+            Ok(None) => {
                 self.stats.outbound_held.add(bytes);
-                self.out.spare.push(packet);
+                Ok(Departure::Waits)
             }
+            Err(reason) => Err(reason),
+        };
+        self.settle(packet, departure, came_as, None);
+    }
+
+    /// Lets a packet go where it was judged to go; `until` is that of one that waited already.
+    pub(super) fn settle(
+        &mut self,
+        packet: PacketBuf,
+        departure: Result<Departure, DropReason>,
+        came_as: Pieces,
+        until: Option<Instant>,
+    ) {
+        match departure {
+            Ok(Departure::Leaves(route, pieces)) => self.depart(packet, route, pieces),
+            Ok(Departure::LeftInPieces | Departure::Waits) => self.out.spare.push(packet),
+            Err(DropReason::OutNoSa) if self.keep(&packet, came_as, until) => self.out.spare.push(packet),
             Err(reason) => self.drop_packet(packet, reason),
         }
         self.worker.chain.clear();
+        self.wanting = None;
     }
 
-    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
-    //# every packet that crosses the boundary is looked up in the SPD
-    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1
-    //# what is looked up is discarded, bypassed or protected, and nothing else becomes of it
-    //= https://www.rfc-editor.org/rfc/rfc4301#section-6.1.2
-    //# ICMP from the protected side is judged by the SPD like other packets
-    fn outbound_route(&mut self, packet: &mut PacketBuf) -> Result<Departure, DropReason> {
+    /// Makes a packet ready to be judged: whole where its pieces say too little, and with its selector values;
+    /// `None` if it is a fragment that waits for the others.
+    fn whole(
+        &mut self,
+        packet: &mut PacketBuf,
+        came_as: &mut Pieces,
+    ) -> Result<Option<(Summary, SelectorKey)>, DropReason> {
         let mut summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
         packet.truncate(summary.total_bytes);
         //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1.2
@@ -94,22 +113,34 @@ impl Pass<'_> {
             return Err(DropReason::OutTtlExpired);
         }
         let mut key = summary.selector_key(packet.as_slice());
-        // What came in pieces and is sent on in clear leaves in pieces of the same length.
-        let mut came_as = Pieces::NONE;
         if summary.fragment.is_some() && self.needs_whole(&summary, &key) {
-            let Some(whole) = self
-                .gather(packet, &summary, Origin::Outbound)
-                .map_err(in_outbound_words)?
-            else {
-                return Ok(Departure::Waits);
+            let gathered = self.gather(packet, &summary, Origin::Outbound);
+            let Some(whole) = gathered.map_err(in_outbound_words)? else {
+                return Ok(None);
             };
-            came_as = whole.came_as;
+            *came_as = whole.came_as;
             self.out.spare.push(core::mem::replace(packet, whole.packet));
             summary = Summary::parse(packet.as_slice()).ok_or(DropReason::OutMalformed)?;
             key = summary.selector_key(packet.as_slice());
         }
+        Ok(Some((summary, key)))
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
+    //# every packet that crosses the boundary is looked up in the SPD
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-5.1
+    //# what is looked up is discarded, bypassed or protected, and nothing else becomes of it
+    //= https://www.rfc-editor.org/rfc/rfc4301#section-6.1.2
+    //# ICMP from the protected side is judged by the SPD like other packets
+    pub(super) fn judge(
+        &mut self,
+        packet: &mut PacketBuf,
+        summary: &Summary,
+        key: SelectorKey,
+        came_as: Pieces,
+    ) -> Result<Departure, DropReason> {
         let bypass = Ok(Departure::Leaves(Route::Bypass, came_as));
-        if is_neighbour_discovery(&summary, &key) {
+        if is_neighbour_discovery(summary, &key) {
             self.out.step(|| Step::NoPolicy {
                 direction: Direction::Outbound,
                 action: "bypass",
@@ -128,11 +159,11 @@ impl Pass<'_> {
             Action::Bypass => bypass,
             Action::Discard => Err(DropReason::OutPolicyDiscard),
             Action::Protect(templates) => {
-                self.choose_chain(&policy, templates, &summary, &key)?;
+                self.choose_chain(&policy, templates, summary, &key)?;
                 if self.worker.chain.is_empty() {
                     return bypass;
                 }
-                self.protect(packet, &summary, came_as != Pieces::NONE)
+                self.protect(packet, summary, came_as != Pieces::NONE)
             }
         }
     }
@@ -255,6 +286,7 @@ impl Pass<'_> {
                         destination,
                     };
                     self.acquire(key, *template, *selector_key);
+                    self.wanting = Some((key, template.protocol));
                     return Err(DropReason::OutNoSa);
                 }
             }

@@ -5,7 +5,7 @@
 use super::Engine;
 use super::batch::{Dropped, Output};
 use super::config::Config;
-use super::event::AcquireKey;
+use super::event::{AcquireKey, Bounds};
 use super::journey::Step;
 use super::outbound::Link;
 use super::path::SaPath;
@@ -17,7 +17,7 @@ use crate::error::DropReason;
 use crate::sa::{Association, Expiry, Sad};
 use crate::selector::SelectorKey;
 use crate::spd::Spd;
-use crate::terms::Template;
+use crate::terms::{Protocol, Template};
 use crate::time::Instant;
 use crate::transform::Tools;
 use parking_lot::RwLockReadGuard;
@@ -80,6 +80,8 @@ pub(super) struct Pass<'a> {
     pub(super) out: &'a mut Output,
     /// The longest packet that fits the path of the packet at hand, once `fit` has said so.
     pub(super) limit: usize,
+    /// What the packet at hand found no SA for.
+    pub(super) wanting: Option<(AcquireKey, Protocol)>,
     expired: Vec<(Arc<Association>, Expiry)>,
 }
 
@@ -95,6 +97,7 @@ impl<'a> Pass<'a> {
             now,
             out,
             limit: usize::MAX,
+            wanting: None,
             expired: Vec::new(),
         }
     }
@@ -145,10 +148,10 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) fn acquire(&self, key: AcquireKey, template: Template, selector_key: SelectorKey) {
-        let (block_secs, limit) = (self.config.acquire_block_secs, self.config.event_limit);
+        let bounds = Bounds::of(&self.config);
         self.engine
             .events
             .lock()
-            .acquire(key, template, selector_key, self.now, block_secs, limit);
+            .acquire(key, template, selector_key, self.now, bounds);
     }
 }

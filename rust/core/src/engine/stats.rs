@@ -71,8 +71,8 @@ impl IpCompStats {
 
 /// What an engine has done since it was made.
 ///
-/// Exits: `outbound_arrived = outbound_protected + outbound_bypassed + outbound_held + drops` and
-/// `inbound_arrived = inbound_delivered + inbound_bypassed + inbound_held + drops`, in packets. A packet that
+/// Exits: `outbound_arrived = outbound_protected + outbound_bypassed + outbound_held + outbound_waiting + drops`
+/// and `inbound_arrived = inbound_delivered + inbound_bypassed + inbound_held + drops`, in packets. A packet that
 /// leaves in pieces counts once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
@@ -96,6 +96,12 @@ pub struct Stats {
     pub outbound_held: Count,
     /// Exit: inbound fragments that waited for the others; the last one goes on as the whole.
     pub inbound_held: Count,
+    /// Packets that wait for an SA now.
+    pub outbound_waiting: u64,
+    /// Times a packet began to wait for an SA.
+    pub held_for_sa: u64,
+    /// Times a packet that waited was judged again because an SA came.
+    pub released: u64,
     /// Pieces made of packets that were too long.
     pub fragments_made: Count,
     /// Datagrams made whole.
@@ -132,6 +138,9 @@ impl Default for Stats {
             too_big_answers: Count::default(),
             outbound_held: Count::default(),
             inbound_held: Count::default(),
+            outbound_waiting: 0,
+            held_for_sa: 0,
+            released: 0,
             fragments_made: Count::default(),
             reassembled: 0,
             reassembly_failed: 0,
@@ -176,6 +185,9 @@ impl Stats {
         self.too_big_answers.merge(&other.too_big_answers);
         self.outbound_held.merge(&other.outbound_held);
         self.inbound_held.merge(&other.inbound_held);
+        self.outbound_waiting += other.outbound_waiting;
+        self.held_for_sa += other.held_for_sa;
+        self.released += other.released;
         self.fragments_made.merge(&other.fragments_made);
         self.reassembled += other.reassembled;
         self.reassembly_failed += other.reassembly_failed;

@@ -8,7 +8,11 @@ use crate::error::Error;
 use crate::sa::{Association, Expiry};
 use crate::time::Instant;
 use core::sync::atomic::Ordering;
+use core::time::Duration;
 use std::sync::Arc;
+
+/// How long the engine does without looking at its SAs, for each of them; a look takes a tenth of that.
+const PAUSE_A_SA: Duration = Duration::from_micros(1);
 
 impl Engine {
     /// Does what is due at `now`: reports lifetimes, takes out what ended.
@@ -26,6 +30,7 @@ impl Engine {
         let next = fragments.deadline();
         drop(fragments);
         self.wake_at(next);
+        self.expire_held(now);
         let associations = self.sad.read().dump(None);
         for association in associations {
             if let Some(expiry) = association.tick(now) {
@@ -38,6 +43,19 @@ impl Engine {
         let associations = self.sad.read().dump(None);
         self.wake_at(self.keep_alive(&associations, now));
         self.resynchronise();
+        self.not_before(now.plus(PAUSE_A_SA * u32::try_from(associations.len()).unwrap_or(u32::MAX)));
+    }
+
+    /// Puts off what is due sooner: looking at every SA at every end of one of them would take the square of
+    /// their number. Packets do not wait for it: an SA that has ended carries none.
+    fn not_before(&self, earliest: Instant) {
+        let due = self.deadline.load(Ordering::Relaxed);
+        if due < earliest.0 {
+            // Somebody who lowers it in between is asked sooner, which does no harm.
+            let _moved =
+                self.deadline
+                    .compare_exchange(due, earliest.0, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// When `handle_timeout` has something to do; `None` if nothing has an end.
@@ -80,13 +98,10 @@ impl Engine {
                 }
             });
             if ended.is_ok() {
-                let limit = self.config.load().event_limit;
-                self.events.lock().push(
-                    Event::PolicyExpire {
-                        policy: Box::new(policy.view()),
-                    },
-                    limit,
-                );
+                let policy = Box::new(policy.view());
+                self.events
+                    .lock()
+                    .push_in_any_case(Event::PolicyExpire { policy });
             }
         }
         self.wake_at(self.spd.load().deadline());

@@ -40,6 +40,7 @@ pub(crate) fn params() -> SaParams {
         encap: None,
         flags: 0,
         owner: 0,
+        connection: 0,
         permits: crate::crypto::Permits::default(),
     }
 }

@@ -69,6 +69,8 @@ pub struct SaParams {
     pub flags: u32,
     /// The process that added it, 0 if unknown.
     pub owner: u32,
+    /// The connection by which it was added, 0 if there was none.
+    pub connection: u64,
     /// What whoever adds it answers for.
     pub permits: Permits,
 }

@@ -12,9 +12,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// How many random SPIs are tried before the range is searched in order.
-const RANDOM_TRIES: u32 = 16;
-
 /// Hashes with a seed that the caller chose: runs replay, and strangers cannot aim at one bucket.
 #[derive(Clone, Debug)]
 struct Seeded(u64);
@@ -274,8 +271,8 @@ impl Sad {
         self.by_age.values()
     }
 
-    /// Finds an SPI of the range `min..=max` that is free for this protocol and destination. The caller
-    /// inserts an SA with it before anybody else asks.
+    /// Finds an SPI of the range `min..=max` that is free for this protocol and destination: one of `tries` drawn
+    /// at random, else the next one in order. The caller inserts an SA with it before anybody else asks.
     ///
     /// # Errors
     /// `OutOfRange` if the range is upside down, `InvalidSpi` if only reserved SPIs or none that fit the
@@ -288,6 +285,7 @@ impl Sad {
         destination: IpAddr,
         min: u32,
         max: u32,
+        tries: u32,
         random: &mut dyn FnMut() -> u32,
     ) -> Result<Spi, Error> {
         if min > max {
@@ -311,7 +309,7 @@ impl Sad {
         };
         let span = u64::from(last - first) + 1;
         let mut drawn = || first + u32::try_from(u64::from(random()) % span).unwrap_or(0);
-        for _ in 0..RANDOM_TRIES {
+        for _ in 0..tries.min(last - first) {
             let spi = drawn();
             if free(spi) {
                 return Ok(Spi(spi));

@@ -58,6 +58,8 @@ pub struct PolicyParams {
     pub judges_forwarded: bool,
     /// The process that added it, 0 if unknown.
     pub owner: u32,
+    /// The connection by which it was added, 0 if there was none.
+    pub connection: u64,
     /// When it ends.
     pub hard: PolicyLimits,
 }
@@ -235,6 +237,7 @@ pub(crate) mod tests {
             priority: 0x8000_0000,
             judges_forwarded: false,
             owner: 0,
+            connection: 0,
             hard: PolicyLimits::default(),
         }
     }

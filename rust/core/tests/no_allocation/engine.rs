@@ -51,6 +51,7 @@ fn engine(direction: Direction, protocol: Protocol, mode: Mode, ends: (IpAddr, I
         encap: None,
         flags: 0,
         owner: 0,
+        connection: 0,
         permits: sallet_core::crypto::Permits::default(),
     };
     engine.sad_add(params, NOW).unwrap();
@@ -76,6 +77,7 @@ fn engine(direction: Direction, protocol: Protocol, mode: Mode, ends: (IpAddr, I
         priority: 0,
         judges_forwarded: false,
         owner: 0,
+        connection: 0,
         hard: PolicyLimits::default(),
     };
     engine.spd_add(policy, NOW).unwrap();

@@ -272,6 +272,7 @@ pub fn policies(flow: &Flow, side: usize) -> Vec<PolicyParams> {
         priority: 1000,
         judges_forwarded,
         owner: 0,
+        connection: 0,
         hard: PolicyLimits::default(),
     };
     let arriving = towards(1 - side);
@@ -371,6 +372,7 @@ pub fn sa(layer: &Layer, from: usize, spi: u32, rng: &mut Rng) -> SaParams {
         }),
         flags: 0,
         owner: 0,
+        connection: 0,
         permits: sallet_core::crypto::Permits::default(),
     }
 }

@@ -93,6 +93,7 @@ fn install(engine: &Engine, flow: Flow, direction: Direction, now: Instant) {
         encap: flow.encap_port.map(encap),
         flags: 0,
         owner: 0,
+        connection: 0,
         permits: sallet_core::crypto::Permits::default(),
     };
     engine.sad_add(sa, now).unwrap();
@@ -116,6 +117,7 @@ fn install(engine: &Engine, flow: Flow, direction: Direction, now: Instant) {
         priority: 100,
         judges_forwarded: false,
         owner: 0,
+        connection: 0,
         hard: PolicyLimits::default(),
     };
     engine.spd_add(policy, now).unwrap();

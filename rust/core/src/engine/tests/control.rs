@@ -17,6 +17,7 @@ pub(super) fn request(min: u32, max: u32) -> SpiRequest {
         min,
         max,
         owner: 42,
+        connection: 0,
     }
 }
 
@@ -200,4 +201,83 @@ fn an_sa_that_protects_nothing_is_refused_until_it_is_allowed() {
         .configure(crate::engine::Setting::AllowUnprotected(true))
         .unwrap();
     engine.sad_add(nothing, START).unwrap();
+}
+
+#[test]
+fn a_new_key_begins_an_sa_anew_under_its_name() {
+    let engine = engine();
+    let params = sa(0x1000, A, B, Mode::Transport);
+    assert_eq!(engine.sad_rekey(params.clone(), START), Err(Error::NotFound));
+    engine.sad_add(params.clone(), START).unwrap();
+    let action = Action::Protect(require(Mode::Transport, None));
+    engine
+        .spd_add(policy(Direction::Outbound, A, B, action), START)
+        .unwrap();
+    sealed(&engine, &datagram(A, B));
+    let other = SaParams {
+        encryption: Some(AlgorithmKey::new("aes-gcm-16", &[99; 20])),
+        ..params.clone()
+    };
+    let view = engine.sad_rekey(other.clone(), START).unwrap();
+    assert_eq!((view.state, view.packets, view.sequence), (State::Mature, 0, 0));
+    assert_eq!(engine.sad_dump(None).len(), 1);
+    let receiver = super::engine();
+    receiver.sad_add(other, START).unwrap();
+    let wire = sealed(&engine, &datagram(A, B));
+    assert_eq!(delivered(&receiver, &wire), datagram(A, B));
+    let elsewhere = SaParams {
+        source: ip("192.0.2.9"),
+        ..params.clone()
+    };
+    assert_eq!(engine.sad_rekey(elsewhere, START), Err(Error::InvalidState));
+    let keyless = SaParams {
+        encryption: None,
+        ..params
+    };
+    assert!(engine.sad_rekey(keyless, START).is_err());
+    assert_eq!(
+        engine.sad_dump(None)[0].state,
+        State::Mature,
+        "a refusal leaves no trace"
+    );
+}
+
+#[test]
+fn what_a_connection_made_can_be_taken_out_and_nothing_else() {
+    let engine = engine();
+    for (spi, connection) in [(0x1000, 1), (0x1001, 2), (0x1002, 1)] {
+        let params = SaParams {
+            connection,
+            ..sa(spi, A, B, Mode::Transport)
+        };
+        engine.sad_add(params, START).unwrap();
+    }
+    for connection in [1, 2] {
+        let larval = SpiRequest {
+            connection,
+            ..request(0, 0)
+        };
+        engine.sad_getspi(&larval, START).unwrap();
+        let entry = PolicyParams {
+            connection,
+            priority: u32::try_from(connection).unwrap(),
+            selector: Selector {
+                next_layer: Some(u8::try_from(connection).unwrap()),
+                ..policy(Direction::Inbound, A, B, Action::Discard).selector
+            },
+            ..policy(Direction::Inbound, A, B, Action::Discard)
+        };
+        engine.spd_add(entry, START).unwrap();
+    }
+    assert_eq!(engine.sad_delete_of(1, true).len(), 1);
+    assert_eq!(engine.sad_dump(None).len(), 4);
+    let gone = engine.sad_delete_of(1, false);
+    assert_eq!(
+        gone.iter().map(|sa| sa.params.id.spi.0).collect::<Vec<_>>(),
+        [0x1000, 0x1002]
+    );
+    assert_eq!(engine.sad_delete_of(3, false), []);
+    assert_eq!(engine.spd_delete_of(1).len(), 1);
+    assert_eq!(engine.spd_dump()[0].params.connection, 2);
+    assert_eq!(engine.sad_dump(None).len(), 2);
 }

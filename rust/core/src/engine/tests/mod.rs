@@ -10,6 +10,7 @@ mod encap;
 mod fit;
 mod fragments;
 mod hints;
+mod hold;
 mod hostile;
 mod inbound;
 mod ipcomp;
@@ -58,7 +59,7 @@ fn engine() -> Engine {
     engine_with(Config::default())
 }
 
-fn sa(spi: u32, source: &str, destination: &str, mode: Mode) -> SaParams {
+pub(super) fn sa(spi: u32, source: &str, destination: &str, mode: Mode) -> SaParams {
     SaParams {
         id: SaId {
             spi: Spi(spi),
@@ -81,6 +82,7 @@ fn sa(spi: u32, source: &str, destination: &str, mode: Mode) -> SaParams {
         encap: None,
         flags: 0,
         owner: 0,
+        connection: 0,
         permits: crate::crypto::Permits::default(),
     }
 }
@@ -114,6 +116,7 @@ fn policy(direction: Direction, source: &str, destination: &str, action: Action)
         priority: 1000,
         judges_forwarded: false,
         owner: 0,
+        connection: 0,
         hard: PolicyLimits::default(),
     }
 }

@@ -218,3 +218,24 @@ fn an_update_to_less_than_was_carried_ends_at_once() {
     assert_eq!(tell(&engine), [(0, "hard")]);
     assert_eq!(engine.sad_lookup(&params.id), None);
 }
+
+/// Each larval SA ends at a moment of its own; looking at all of them at each would take the square of their number.
+//= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.1
+//# a larval SA ends by itself
+#[test]
+fn larval_sas_without_number_end_in_linear_time() {
+    let engine = engine();
+    engine.configure(Setting::EventLimit(1)).unwrap();
+    let count = 20_000;
+    for nth in 0..count {
+        let at = Instant(START.0 + nth * 1000);
+        engine.sad_getspi(&super::control::request(0, 0), at).unwrap();
+    }
+    let mut looks = 0;
+    while let Some(due) = engine.poll_timeout() {
+        engine.handle_timeout(due);
+        looks += 1;
+    }
+    assert!(engine.sad_dump(None).is_empty());
+    assert!(looks <= 200, "{looks} looks at {count} SAs");
+}

@@ -308,14 +308,14 @@ fn spis_are_allocated_inside_the_range_and_once() {
     let mut seen = Vec::new();
     for _ in 0..4 {
         let spi = sad
-            .allocate_spi(Protocol::Esp, host(2), 0, 259, &mut next)
+            .allocate_spi(Protocol::Esp, host(2), 0, 259, 16, &mut next)
             .unwrap();
         sad.insert(larval(described(spi.0, 1, 2, 0))).unwrap();
         seen.push(spi.0);
     }
     seen.sort_unstable();
     assert_eq!(seen, [256, 257, 258, 259]);
-    let mut ask = |protocol, min, max| sad.allocate_spi(protocol, host(2), min, max, &mut next);
+    let mut ask = |protocol, min, max| sad.allocate_spi(protocol, host(2), min, max, 16, &mut next);
     assert_eq!(ask(Protocol::Esp, 256, 259), Err(Error::SpiExhausted));
     assert_eq!(ask(Protocol::Esp, 257, 257), Err(Error::SpiExhausted));
     assert_eq!(
