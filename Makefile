@@ -58,6 +58,10 @@ test-python: build ## the Python, namespace and peer tests, in WORKERS=2 process
 test-cleanup: build ## links, rules, routes and nft ruleset are equal before and after, also after SIGKILL
 	$(PYTHON) -m pytest tests/interop/test_cleanup.py
 
+.PHONY: test-inetd
+test-inetd: build ## `sallet inetd`: services of an inetd.conf, and ESP on the wire for those behind a policy line
+	$(PYTHON) -m pytest tests/interop/test_inetd_services.py tests/unit/lang/test_golden.py -k inetd
+
 .PHONY: interop
 interop: build ## every algorithm, protection, mode and size with a real Linux kernel (root; rewrites docs/interop.md)
 	PYTHONPATH=tests $(PYTHON) -m interop.matrix $(ARGS)

@@ -27,6 +27,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import sallet", ("sallet._core", "sallet.lang", "sallet.pfkey")),
         ("import sallet.lang.setkey", ("sallet._core", "sallet.pfkey.codec", "sallet.client", "socket")),
         ("import sallet.ipsec", ("sallet._core", "sallet.client", "socket")),
+        ("import sallet.inetd.server", ("sallet._core", "sallet.client", "pyroute2")),
         ("import sallet.client", ("sallet._core", "sallet.lang", "sallet.daemon", "pyroute2", "rich")),
         ("import sallet.attach.guard", ("sallet._core", "socket", "subprocess", "pyroute2")),
         ("import sallet.pfkey.codec", ("sallet._core", "socket")),

@@ -101,6 +101,15 @@ def ipsec_set_policy(text: str, *, dialect: str = "linux") -> bytes:
     except SetkeyError as error:
         code = TEXTS.index(error.classic) if error.classic in TEXTS else SYNTAX
         raise IpsecError(code, error.text, column=error.column, next_step=error.next_step) from error
+    return policy_bytes(policy, dialect)
+
+
+def policy_bytes(policy: Policy, dialect: str) -> bytes:
+    """Return the bytes of a policy in the layout of a dialect.
+
+    Raises:
+        IpsecError: there are more than its length field can count.
+    """
     body = EMITTERS[Policy](policy, DIALECTS[dialect])
     length = words(EXT.size + len(body))
     if length > _WORDS_MAX:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
+from sallet.cli import inetd as inetd_verb
 from sallet.cli.setkey_report import Reporter
-from sallet.lang import setkey, trace
+from sallet.inetd.configuration import policy_texts
+from sallet.lang import inetd, setkey, trace
 from sallet.lang.forms import FORMS
 
 ROOT = Path(__file__).parent
@@ -45,7 +48,44 @@ def setkey_case(text: str, name: str) -> tuple[str, str]:
     return "".join(good), "".join(bad)
 
 
-LANGUAGES: dict[str, Callable[[str, str], tuple[str, str]]] = {"setkey": setkey_case}
+_PORTS = {"echo": 7, "discard": 9, "daytime": 13, "ftp": 21, "chargen": 19}
+_ADDRESSES = frozenset(map(ip_address, ("192.0.2.1", "2001:db8::1")))
+
+
+def inetd_case(text: str, name: str) -> tuple[str, str]:
+    """Return the services and the findings of an inetd.conf for every personality."""
+    good: list[str] = []
+    bad: list[str] = []
+    for personality in inetd_verb.PERSONALITIES:
+        found = inetd.parse(
+            text,
+            filename=name,
+            dialect=FORMS[personality].dialect,
+            unique=personality != "qnx",
+            ports=lambda service, _transport: _PORTS.get(service),
+            is_local=_ADDRESSES.__contains__,
+        )
+        if found.services:
+            good.append(f"== personality {personality}\n")
+            good += [service_text(service) for service in found.services]
+        if found.findings:
+            bad.append(f"== personality {personality}\n")
+            bad += [f"{inetd_verb.text_of(finding)}\n" for finding in found.findings]
+    return "".join(good), "".join(bad)
+
+
+def service_text(service: inetd.Service) -> str:
+    """Write what was read of a service."""
+    bounds = f" minute={service.per_minute} children={service.children_max}"
+    words = " ".join(map(repr, service.arguments))
+    return (
+        f"{service.line}: {service} port {service.port} {'wait' if service.wait else 'nowait'}{bounds} "
+        f"{service.user}:{service.group or ''} {service.program or 'internal'} {words}\n"
+        + "".join(f"    {policy}\n" for policy in policy_texts(service.policies))
+    )
+
+
+LANGUAGES: dict[str, Callable[[str, str], tuple[str, str]]] = {"inetd": inetd_case, "setkey": setkey_case}
 """The languages, by the name of their directory."""
 
 

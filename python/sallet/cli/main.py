@@ -39,6 +39,7 @@ VERBS: dict[str, Verb] = {
     "setkey": Verb("sallet.cli.setkey", "setkey(8): edit the SAD and the SPD by hand", raw=True),
     "compat": Verb("sallet.cli.compat", "links under the names of the old tools, which then are these"),
     "run": Verb("sallet.cli.run", "start an unmodified program: its PF_KEY and per-socket policies are ours"),
+    "inetd": Verb("sallet.cli.inetd", "start the services of an inetd.conf, with policies on their sockets"),
     "config": Verb("sallet.cli.config", "compiler flags for C programs: headers and libipsec"),
     "completion": Verb("sallet.cli.completion", "print a completion script for a shell"),
 }

@@ -56,15 +56,18 @@ def run(arguments: argparse.Namespace) -> int:
         )
     run_dir = rundir.default_run_dir().absolute()
     _reach(run_dir / f"pfkey.{arguments.dialect}.sock")
-    os.environ.update(
-        SALLET_RUN_DIR=str(run_dir), SALLET_DIALECT=arguments.dialect, LD_PRELOAD=_preload_list()
-    )
+    os.environ.update(preloaded_environment(arguments.dialect, run_dir))
     try:
         os.execv(path, [arguments.program, *arguments.arguments])  # noqa: S606 (a shell would change the words)
     except OSError as error:
         return diagnostics.fail(
             "the program cannot be started", where=path, why=error.strerror or str(error), code=CANNOT_START
         )
+
+
+def preloaded_environment(dialect: str, run_dir: Path) -> dict[str, str]:
+    """Return what a program has in its environment that speaks a dialect with the daemon of a directory."""
+    return {"SALLET_RUN_DIR": str(run_dir), "SALLET_DIALECT": dialect, "LD_PRELOAD": _preload_list()}
 
 
 def _reach(path: Path) -> None:
