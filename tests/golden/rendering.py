@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 from sallet.cli import inetd as inetd_verb
 from sallet.cli.setkey_report import Reporter
 from sallet.inetd.configuration import policy_texts
-from sallet.lang import inetd, setkey, trace
+from sallet.lang import dump, dump_short, inetd, setkey, trace
 from sallet.lang.forms import FORMS
+from sallet.pfkey.constants import IpsecLevel, SadbMsgType
+from sallet.pfkey.constants import SadbExtType as E
+from sallet.pfkey.dialects import DIALECTS, Dialect
+from sallet.pfkey.messages import Lifetime, Message, Policy, Request
 
 ROOT = Path(__file__).parent
 
@@ -85,7 +92,68 @@ def service_text(service: inetd.Service) -> str:
     )
 
 
-LANGUAGES: dict[str, Callable[[str, str], tuple[str, str]]] = {"inetd": inetd_case, "setkey": setkey_case}
+NOW = 1_704_067_210
+"""When the dumps are made: ten seconds into 2024."""
+
+
+def dump_case(text: str, name: str) -> tuple[str, str]:
+    """Return how each form shows what a setkey text adds, as if a daemon had stored it ten seconds before."""
+    shown: list[str] = []
+    with _universal_time():
+        for form in FORMS:
+            statements, _ = setkey.check(text, filename=name, form=form)
+            dialect = DIALECTS[FORMS[form].dialect]
+            stored = [_stored(order.message, dialect) for order in setkey.plan(statements, form, dialect)]
+            shown.append(f"== form {form}\n")
+            shown += [dump.spd(m, form) for m in stored if E.X_POLICY in m.extensions]
+            associations = [message for message in stored if E.SA in message.extensions]
+            shown += [dump.sad(message, form, NOW) for message in associations]
+            if FORMS[form].ipsec_tools and associations:
+                shown += ["-- -p\n", dump.sad(associations[0], form, NOW, ports=True)]
+        if associations:
+            shown += ["== -l\n", dump_short.HEADER]
+            shown += [dump_short.line(message, NOW) for message in associations]
+    return "".join(shown), ""
+
+
+def _stored(message: Message, dialect: Dialect) -> Message:
+    """Make the entry of a dump out of the message that added it."""
+    extensions = dict(message.extensions)
+    extensions[E.LIFETIME_CURRENT] = Lifetime(0, 0, NOW - 10, 0)
+    policy = extensions.get(E.X_POLICY)
+    if isinstance(policy, Policy):
+        requests = [_numbered(request, dialect) for request in policy.requests]
+        extensions[E.X_POLICY] = replace(policy, id=8, requests=tuple(requests), scope=1)
+        return Message(SadbMsgType.X_SPDDUMP, 0, pid=123, reserved=1, extensions=extensions)
+    return Message(SadbMsgType.DUMP, message.satype, pid=123, reserved=1, extensions=extensions)
+
+
+def _numbered(request: Request, dialect: Dialect) -> Request:
+    """Give a request the id that a daemon would give it."""
+    made = request.level == IpsecLevel.UNIQUE and not 0 < request.reqid <= dialect.reqid_chosen_max
+    marked = made if dialect.reqids_made_marked else None
+    return replace(request, reqid=16384 if made else request.reqid, made=marked)
+
+
+@contextlib.contextmanager
+def _universal_time() -> Iterator[None]:
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    try:
+        yield
+    finally:
+        os.environ.pop("TZ")
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+LANGUAGES: dict[str, Callable[[str, str], tuple[str, str]]] = {
+    "dump": dump_case,
+    "inetd": inetd_case,
+    "setkey": setkey_case,
+}
 """The languages, by the name of their directory."""
 
 

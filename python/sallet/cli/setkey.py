@@ -89,7 +89,8 @@ def _misused(why: str, form: str, program: str) -> int:
         sys.stderr.flush()
         sys.stdout.write(usage(program, form))
         return diagnostics.FAILED
-    sys.stderr.write(f"{program}: {why}\n{usage(program, 'sallet')}")
+    synopsis = usage(program, "sallet").partition("\n\n")[0]
+    sys.stderr.write(f"{program}: {why}\n{synopsis}\n  next: `{program} -h` says what each of them does\n")
     return diagnostics.USAGE
 
 

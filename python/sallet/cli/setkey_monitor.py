@@ -11,10 +11,10 @@ import time
 
 from sallet.cli import diagnostics
 from sallet.cli.setkey_options import Options
-from sallet.client import PfkeyClient
+from sallet.client import PfkeyClient, PfkeyError
 from sallet.lang import trace
 from sallet.pfkey import codec
-from sallet.pfkey.constants import SadbMsgType
+from sallet.pfkey.constants import HEADER_BYTES, SadbMsgType
 from sallet.pfkey.dialects import DIALECTS, Dialect
 from sallet.pfkey.messages import Message
 
@@ -24,7 +24,8 @@ _ON = 1
 
 def run(options: Options, client: PfkeyClient) -> int:
     """Listen until the daemon goes or somebody interrupts."""
-    client.request(Message(SadbMsgType.X_PROMISC, _ON))
+    # Not as a request: what comes with its answer would be read away.
+    client.send(Message(SadbMsgType.X_PROMISC, _ON))
     dialect = DIALECTS[options.row.dialect]
     last = b""
     while True:
@@ -34,7 +35,20 @@ def run(options: Options, client: PfkeyClient) -> int:
         if options.faithful or inner != last:
             _print(options, data, inner, dialect)
         last = inner
+        _check(data, dialect)
     return diagnostics.OK
+
+
+def _check(data: bytes, dialect: Dialect) -> None:
+    """Stop where the daemon refuses to be listened to.
+
+    # Errors
+    `PfkeyError` with its errno.
+    """
+    if len(data) == HEADER_BYTES:
+        message = codec.decode(data, dialect)
+        if message.type is SadbMsgType.X_PROMISC and message.errno:
+            raise PfkeyError(message.errno, message)
 
 
 def _print(options: Options, data: bytes, inner: bytes, dialect: Dialect) -> None:

@@ -14,7 +14,6 @@ from sallet.lang.policy_string import DIRECTIONS
 from sallet.lang.words import PROTOCOL_NAMES
 from sallet.pfkey.constants import (
     MANUAL_REQID_MAX,
-    ULPROTO_ANY,
     IpProtocol,
     IpsecDirection,
     IpsecLevel,
@@ -116,13 +115,7 @@ def _network_text(side: Address, bare: bool) -> str:
 
 def _upper_text(upper: int, source_port: int, destination_port: int, row: Form) -> str:
     """Print the upper-layer protocol, with type and code or the key that its ports stand for."""
-    if upper == ULPROTO_ANY:
-        return row.any_word
-    word = (
-        "ip4" if upper == IpProtocol.IPV4 and row.any_word == "any" else PROTOCOL_NAMES.get(upper, str(upper))
-    )
-    if upper == IpProtocol.ICMPV6 and row.any_word == "any":
-        word = "icmp6"
+    word = row.upper_words.get(upper) or PROTOCOL_NAMES.get(upper, str(upper))
     if not (source_port or destination_port):
         return word
     if upper in row.coded:

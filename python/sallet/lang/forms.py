@@ -48,8 +48,8 @@ class Form:
     """What ipsec-tools added: esp-udp, ports of SAs, -bh, -bs, `icmp t,c`, spdupdate, fwd, exit."""
     window_max: int
     """Largest -r, in the dialect's unit."""
-    any_word: str
-    """The upper-layer protocol 255 in a dump."""
+    upper_words: Mapping[int, str]
+    """What a dump calls an upper-layer protocol otherwise than the usual protocol table."""
     bare_ports: frozenset[int]
     """Upper-layer protocols whose dump shows no `[port]`."""
     coded: frozenset[int]
@@ -104,6 +104,7 @@ _KAME_NAMES: Final = _OLD_NAMES | {
     "hmac-sha2-384-192": "hmac-sha2-384",
     "hmac-sha2-512-256": "hmac-sha2-512",
 }
+_SHORT_WORDS: Final = {4: "ip4", 58: "icmp6", 255: "any"}
 _ICMP, _GRE, _ICMP6, _MH = 1, 47, 58, 135
 _IPSEC_TOOLS_FLAGS: Final = "acdf:HlnvxDFPphVrk?"
 _EVERY_FLAG: Final = "acdf:gHlnNvxDFPphtVrk?"
@@ -125,7 +126,7 @@ _ROWS: Final = (
         deleteall_by_dump=False,
         ipsec_tools=True,
         window_max=65536,
-        any_word="any",
+        upper_words=_SHORT_WORDS,
         bare_ports=frozenset({_ICMP, _ICMP6, _GRE, _MH}),
         coded=frozenset({_ICMP, _ICMP6, _MH}),
         trailing_blank=True,
@@ -153,7 +154,7 @@ _ROWS: Final = (
         deleteall_by_dump=True,
         ipsec_tools=True,
         window_max=255,
-        any_word="255",
+        upper_words={4: "ipencap", 135: "mobility-header"},
         bare_ports=frozenset({_ICMP, _ICMP6, _GRE, _MH}),
         coded=frozenset({_ICMP, _ICMP6, _MH}),
         trailing_blank=True,
@@ -179,7 +180,7 @@ _ROWS: Final = (
         deleteall_by_dump=False,
         ipsec_tools=False,
         window_max=255,
-        any_word="any",
+        upper_words=_SHORT_WORDS,
         bare_ports=frozenset({_ICMP6}),
         coded=frozenset({_ICMP6}),
         trailing_blank=True,
@@ -205,7 +206,7 @@ _NETBSD: Final = replace(
     negotiates=True,
     nat_line="\tNAT OA={0}",
     renumbers_above=MANUAL_REQID_MAX,
-    any_word="reserved",
+    upper_words={4: "ipv4", 255: "reserved"},
     bare_ports=frozenset({_ICMP, _ICMP6, _GRE, _MH}),
     coded=frozenset({_ICMP, _ICMP6, _MH}),
     cipher_names={},

@@ -8,16 +8,20 @@ import json
 import signal
 import sys
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from sallet import _core
 from sallet.cli import setkey as command
+from sallet.cli.host_names import HostNames
 from sallet.cli.progress import progress
 from sallet.cli.setkey_options import usage
 from sallet.cli.setkey_sending import batches
+from sallet.failure import Failure
 from sallet.lang import setkey as language
+from sallet.lang.statements import IpAddress
 from sallet.pfkey.constants import SadbExtType as E
 from sallet.pfkey.constants import SadbMsgType
 from sallet.pfkey.messages import Lifetime, Message, Sa
@@ -334,6 +338,88 @@ def test_a_long_file_has_a_progress_bar_on_a_terminal_only(monkeypatch: pytest.M
         assert bar is not None
         bar.advance(3)
     assert type(progress("setkey", 5_000)).__name__ == "nullcontext"
+
+
+def test_a_daemon_that_goes_away_takes_everything_with_it(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending = tool.daemon.pipeline
+
+    def gone(messages: list[Message]) -> list[Message]:
+        if len(tool.daemon.sas) == 256:
+            raise Failure("no daemon answers", kind="unreachable")
+        return sending(messages)
+
+    monkeypatch.setattr(tool.daemon, "pipeline", gone)
+    with pytest.raises(Failure) as caught:
+        tool.file("".join(SA % spi for spi in range(0x1000, 0x1400)))
+    assert caught.value.kind == "unreachable"
+    assert caught.value.where == str(tool.path)
+    assert "256 of 1024 messages were answered" in caught.value.why
+    assert "carry out the whole file again" in caught.value.next_step
+
+
+class TwoAddresses(HostNames):
+    """A name with three addresses, and one with two."""
+
+    def host(self, name: str, version: int | None) -> list[IpAddress]:
+        table = {"a.example": ["192.0.2.1", "192.0.2.3", "2001:db8::1"], "b.example": ["192.0.2.2", "::2"]}
+        found = [ip_address(text) for text in table.get(name, [])]
+        return [address for address in found if version in (None, address.version)]
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("a.example b.example", "192.0.2.1 192.0.2.2, 192.0.2.3 192.0.2.2, 2001:db8::1 ::2"),
+        ("-4 a.example b.example", "192.0.2.1 192.0.2.2, 192.0.2.3 192.0.2.2"),
+        ("a.example -6 b.example", "2001:db8::1 ::2"),
+    ],
+)
+def test_names_with_several_addresses_are_told_pair_by_pair(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch, text: str, pairs: str
+) -> None:
+    monkeypatch.setattr(command, "HostNames", TwoAddresses)
+    count = pairs.count(",") + 1
+    for form, head in (("sallet", "sallet setkey: "), ("kame", "line 1: ")):
+        tool.daemon.sas.clear()
+        tool.daemon.policies.clear()
+        for statement in (
+            f"add {text} esp 0x1001 -E null -A hmac-sha1 {KEY};",
+            f"spdadd {text} any -P out none;",
+        ):
+            assert tool.file(statement, "--form", form) == 0
+            said = f"the names stand for {count} pairs of addresses, each with its message: {pairs}\n"
+            assert (tool.out + tool.err).startswith(head)
+            assert said in tool.out + tool.err
+        assert (len(tool.daemon.sas), len(tool.daemon.policies)) == (count, count)
+    assert tool.file(f"add -n {text} esp 0x1001 -E null -A hmac-sha1 {KEY};") == 1
+    assert "write it in numbers" in tool.err
+
+
+def test_a_larval_sa_and_its_update_are_taken_back_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine = _core.Engine()
+    monkeypatch.setattr(command, "PfkeyClient", lambda run_dir, dialect: EngineClient(engine, dialect))
+    path = tmp_path / "f.conf"
+    larval = "getspi 192.0.2.1 192.0.2.2 esp 0x1001 -u 7;\n"
+    update = f"update 192.0.2.1 192.0.2.2 esp 0x1001 -u 7 -E aes-cbc 0x{'5b' * 16} -A hmac-sha1 {KEY};\n"
+    wrong = "delete 192.0.2.1 192.0.2.2 esp 0x9999;\n"
+    path.write_text(larval + update + wrong)
+    assert command.run_raw(["-f", str(path)]) == 1
+    assert "all 2 changes made so far were taken back" in capfd.readouterr().err
+    assert not engine.sad_dump()
+    path.write_text(larval)
+    assert command.run_raw(["-f", str(path)]) == 0
+    assert capfd.readouterr().out == "192.0.2.1 192.0.2.2 esp spi=4097(0x00001001) state=larval\n"
+    path.write_text(update + wrong)
+    assert command.run_raw(["-f", str(path)]) == 6
+    assert "not restored: it had no keys yet" in capfd.readouterr().err
+    assert not engine.sad_dump()
+    path.write_text(larval + update)
+    assert command.run_raw(["-f", str(path)]) == 0
+    assert [(view.spi, view.state, view.reqid) for view in engine.sad_dump()] == [(0x1001, "mature", 7)]
 
 
 def test_bytes_that_are_no_text_bring_no_traceback(tool: Tool) -> None:
