@@ -334,10 +334,10 @@ class Daemon:
         self._endpoints.open(descriptor)
 
     def _encapsulate(self, descriptor: int, value: int) -> None:
-        if not value:
-            # It is given up with the socket.
-            raise OSError(errno.EOPNOTSUPP, "an endpoint of ESP in UDP stays one")
-        self._open_endpoint(descriptor)
+        if value:
+            self._open_endpoint(descriptor)
+        elif self._endpoints is not None:
+            self._endpoints.close(descriptor)
 
     def _endpoints_changed(self, ports: tuple[int, ...]) -> None:
         """Let the engine and the guard know at which ports ESP arrives in UDP."""

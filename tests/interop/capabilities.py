@@ -64,6 +64,13 @@ def _no_linux_peer() -> str | None:
     return missing("netns") or missing("tun")
 
 
+def _no_openiked() -> str | None:
+    for program in ("iked", "ikectl"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed (apt-get install openiked)"
+    return missing("netns")
+
+
 def _no_setpriv() -> str | None:
     if shutil.which("setpriv") is None:
         return "setpriv is not installed"
@@ -130,3 +137,4 @@ add_capability("nobody", _no_nobody)
 add_capability("stranger", _no_stranger)
 add_capability("maturin", _no_maturin)
 add_capability("linux-peer", _no_linux_peer)
+add_capability("openiked", _no_openiked)

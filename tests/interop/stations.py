@@ -18,7 +18,7 @@ from netns import DaemonProcess, Namespace
 from sallet import _core
 
 TRANSFER_BYTES = 50_000_000
-TRANSFER_SECS = 60.0
+TRANSFER_SECS = 90.0
 LINK_MTU = 1500
 PING_PATTERN = traffic.SECRET[:16].hex()
 _TRAFFIC, _TRANSFER = Path(traffic.__file__), Path(transfer.__file__)
@@ -88,9 +88,9 @@ class End:
             *(sys.executable, _TRAFFIC, "exchange", self.address, other.address, str(count), str(size))
         )
 
-    def transfer(self, other: End, size: int = TRANSFER_BYTES) -> None:
-        """Send bytes over TCP and get them back; both ends compare digests."""
-        words = (sys.executable, _TRANSFER, "transfer", self.address, other.address, str(size))
+    def transfer(self, other: End, size: int = TRANSFER_BYTES, rate: int = 0) -> None:
+        """Send bytes over TCP and get them back, no faster than `rate`; both ends compare digests."""
+        words = (sys.executable, _TRANSFER, "transfer", self.address, other.address, str(size), str(rate))
         self.namespace.run(*words, timeout=TRANSFER_SECS)
 
     def stream(self, other: End) -> subprocess.Popen[str]:

@@ -15,8 +15,10 @@ import sys
 import threading
 
 PORT = 7777
-TIMEOUT_SECS = 20.0
-_SIZE = struct.Struct("!Q")
+TIMEOUT_SECS = 40.0
+_MAX_PACING_RATE = 47  # socket(7), SO_MAX_PACING_RATE
+_SIZE = struct.Struct("!QQ")
+"""How many bytes, and how many of them a second; 0 is as many as go."""
 _DIGEST_BYTES = 32
 
 
@@ -41,8 +43,9 @@ def answer(stream: socket.socket) -> None:
     """Read a transfer, tell its digest, and send the same bytes back."""
     with stream:
         stream.settimeout(TIMEOUT_SECS)
-        (size,) = _SIZE.unpack(read(stream, _SIZE.size))
+        size, rate = _SIZE.unpack(read(stream, _SIZE.size))
         data = read(stream, size)
+        pace(stream, rate)
         stream.sendall(hashlib.sha256(data).digest() + data)
 
 
@@ -55,11 +58,18 @@ def serve() -> None:
             threading.Thread(target=answer, args=(stream,), daemon=True).start()
 
 
-def transfer(source: str, destination: str, size: int) -> None:
+def pace(stream: socket.socket, rate: int) -> None:
+    """Let the kernel send no faster."""
+    if rate:
+        stream.setsockopt(socket.SOL_SOCKET, _MAX_PACING_RATE, rate)
+
+
+def transfer(source: str, destination: str, size: int, rate: int = 0) -> None:
     """Send bytes, and check the digest and what comes back."""
     with socket.create_connection((destination, PORT), TIMEOUT_SECS, (source, 0)) as stream:
         data = content(size)
-        stream.sendall(_SIZE.pack(size) + data)
+        pace(stream, rate)
+        stream.sendall(_SIZE.pack(size, rate) + data)
         if read(stream, _DIGEST_BYTES) != hashlib.sha256(data).digest():
             sys.exit("the server read something else than was sent")
         if read(stream, size) != data:
@@ -67,7 +77,7 @@ def transfer(source: str, destination: str, size: int) -> None:
 
 
 def main() -> None:
-    """Run as `serve`, or as `transfer SOURCE DESTINATION SIZE`."""
+    """Run as `serve`, or as `transfer SOURCE DESTINATION SIZE [BYTES-A-SECOND]`."""
     parser = argparse.ArgumentParser()
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("serve")
@@ -75,11 +85,12 @@ def main() -> None:
     client.add_argument("source")
     client.add_argument("destination")
     client.add_argument("size", type=int)
+    client.add_argument("rate", type=int, nargs="?", default=0)
     arguments = parser.parse_args()
     if arguments.verb == "serve":
         serve()
     else:
-        transfer(arguments.source, arguments.destination, arguments.size)
+        transfer(arguments.source, arguments.destination, arguments.size, arguments.rate)
 
 
 if __name__ == "__main__":

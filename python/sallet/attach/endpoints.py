@@ -76,6 +76,20 @@ class Endpoints:
             self._give_up(address)
             raise
 
+    def close(self, descriptor: int) -> None:
+        """Let a program's socket be one like any other again; nothing happens to what is no endpoint.
+
+        Raises:
+            OSError: the datapath has ended.
+            Failure: the kernel's side could not follow.
+        """
+        inode = os.fstat(descriptor).st_ino
+        ended = [address for address, known in self._inodes.items() if known == inode]
+        for address in ended:
+            self._give_up(address)
+        if ended:
+            self._changed(self.ports())
+
     def look(self, *, now: float | None = None) -> None:
         """Give up endpoints whose socket is gone; seldom enough to be called at every turn of a loop."""
         now = time.monotonic() if now is None else now

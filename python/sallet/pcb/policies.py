@@ -100,9 +100,12 @@ def entrust(direction: int) -> bytes:
 def _parse(said: bytes, dialect: Dialect) -> Policy:
     if len(said) < _HEADER.size:
         raise NotTaken(errno.EINVAL)
-    words, extension = struct.unpack_from("=HH", said)
-    kind, parse, _ = readers_of(dialect).get(extension, (None, None, 0))
-    if kind is not SadbExtType.X_POLICY or parse is None or words * 8 != len(said):
+    (words,) = struct.unpack_from("=H", said)
+    # No kernel looks at the extension's number here, and OpenIKED writes another's.
+    parse = next(
+        (parse for kind, parse, _ in readers_of(dialect).values() if kind is SadbExtType.X_POLICY), None
+    )
+    if parse is None or words * 8 != len(said):
         raise NotTaken(errno.EINVAL)
     try:
         parsed = parse(said, dialect)

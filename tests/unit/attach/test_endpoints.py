@@ -98,6 +98,19 @@ def test_the_port_of_the_daemon_itself_stays() -> None:
     assert endpoints.ports() == (port,)
 
 
+def test_an_endpoint_ends_when_its_program_says_so() -> None:
+    notes = Notes()
+    endpoints = Endpoints(notes, None, notes.changed)
+    with udp() as program, udp() as other:
+        host, port = place(program)
+        endpoints.open(program.fileno())
+        endpoints.close(other.fileno())
+        assert endpoints.ports() == (port,)
+        endpoints.close(program.fileno())
+    assert notes.asked == [("open", host, port), ("close", host, port)]
+    assert notes.told == [(port,), ()]
+
+
 def test_what_cannot_be_an_endpoint_is_refused() -> None:
     notes = Notes()
     endpoints = Endpoints(notes, None, notes.changed)
