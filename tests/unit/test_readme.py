@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from sallet.cli.main import VERBS, parser_for
+from sallet.cli.setkey_options import read_options
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -35,3 +36,6 @@ def test_the_commands_it_shows_are_understood() -> None:
     assert {words[1] for words in shown} >= {"up", "status", "sa", "policy", "explain", "drops"}
     for words in shown:
         parser_for(words[1]).parse_args(words[2:])
+    for words in commands():
+        if words[1] == "setkey":
+            read_options(words[2:], "sallet", "sallet setkey")

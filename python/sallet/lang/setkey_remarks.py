@@ -17,6 +17,7 @@ from sallet.lang.words import AUTHENTICATION, COMBINED, ENCRYPTION
 _COUNTER_MODES: Final = ("aes-ctr", "aes-gcm", "aes-ccm", "aes-gmac", "chacha20")
 """One IV twice under one key gives these away (RFC 3686 section 2.1, RFC 4106 section 9)."""
 
+_OBSOLETE: Final = "the words behind the SPI change nothing: an SA is named by addresses, protocol and SPI"
 _WEAK_KEYS: Final = frozenset({"des-cbc", "3des-cbc", "des-deriv", "des-iv32", "des-iv64"})
 
 
@@ -26,7 +27,7 @@ def remarks(statement: Statement, form: str) -> list[str]:
     found: list[str] = []
     if isinstance(statement, NameSa):
         if statement.remark:
-            found.append(statement.remark)
+            found.append(_OBSOLETE if row.transaction else statement.remark)
         found += _several(statement.sources, statement.destinations, row)
     elif isinstance(statement, AddSa):
         found += _several(statement.sources, statement.destinations, row)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -212,3 +213,15 @@ def test_explain_sends_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     with pytest.raises(Failure):
         explain.run(parser_for("explain").parse_args(["a", "b"]))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_every_verb_and_the_options_of_setkey(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", shell]) == diagnostics.OK
+    script = capsys.readouterr().out
+    assert not VERBS.keys() - set(re.findall(r"[a-z]+", script))
+    for option in ("--keep-going", "--save", "--form", "--remove"):
+        assert option.lstrip("-") in script
+    assert "freebsd" in script

@@ -209,3 +209,39 @@ def test_a_policy_of_freebsd_has_a_scope_and_one_of_netbsd_a_reserved_protocol()
         f"{head}any\n\tout none\n\tspid=1 seq=0 pid=123 scope=global \n\trefcnt=1\n"
     )
     assert dump.spd(entry, "netbsd") == (f"{head}reserved\n\tout none\n\tspid=1 seq=0 pid=123\n\trefcnt=1\n")
+
+
+@pytest.mark.parametrize(
+    ("form", "direction", "priority", "head"),
+    [
+        ("linux", 4, 0, "(per-socket policy) \n\tin(socket) none\n"),
+        ("linux", 5, 0, "(per-socket policy) \n\tout(socket) none\n"),
+        ("sallet", 5, 0x80000000, "(per-socket policy) \n\tout(socket) prio def none\n"),
+        ("kame", 4, 0, "10.0.0.0/24[any] 10.1.0.1[any] any\n\t4 none\n"),
+    ],
+)
+def test_policies_of_sockets_have_directions_of_their_own(
+    form: str, direction: int, priority: int, head: str
+) -> None:
+    assert dump.spd(policy(Policy(1, direction, 1, priority)), form).startswith(head)
+
+
+@pytest.mark.parametrize(
+    ("reqid", "made", "level"),
+    [
+        (16383, None, "unique:16383"),
+        (16384, None, "unique#16384"),
+        (16384, False, "unique:16384"),
+        (16384, True, "unique#16384"),
+        (0, None, "unique"),
+    ],
+)
+def test_an_id_that_nobody_chose_has_its_mark(reqid: int, made: bool | None, level: str) -> None:
+    assert dump.request_text(Request(50, 1, 3, reqid, made=made)) == f"esp/transport//{level}"
+
+
+@pytest.mark.parametrize(
+    ("form", "kind", "word"), [("netbsd", 1, "natt+esp"), ("netbsd", 2, "esp-udp"), ("freebsd", 1, "esp-udp")]
+)
+def test_the_drafts_encapsulation_has_its_own_word(form: str, kind: int, word: str) -> None:
+    assert f"\n\t{word} mode=" in dump.sad(sa(X_NAT_T_TYPE=NatType(kind)), form, NOW)
