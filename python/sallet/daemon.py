@@ -383,6 +383,7 @@ class Daemon:
             "quirks": list(options.quirks),
             "run_dir": str(options.run_dir),
             "pfkey": pfkey.counters(),
+            "sockets": self._pcb.counters() if self._pcb is not None else {},
             "attachment": None,
         }
         if attachment is not None and attachment.table.guard is not None:

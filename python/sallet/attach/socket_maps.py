@@ -10,7 +10,7 @@ know is dropped: a socket that a program used behind our back, or one that a dae
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, TypeAlias
@@ -52,13 +52,23 @@ class Flow:
             return "peer" if self.local is None else "both"
         return "port" if self.local is None else "local"
 
-    def covers(self, other: Flow) -> bool:
-        """Say whether every packet of another flow is one of this, too."""
-        return (
-            (self.family, self.protocol, self.local_port) == (other.family, other.protocol, other.local_port)
-            and self.local in (None, other.local)
-            and (self.remote is None or (self.remote, self.remote_port) == (other.remote, other.remote_port))
-        )
+    def wider(self) -> list[Flow]:
+        """Give what says less about the same packets, in the order in which it is asked."""
+        kept = {"peer": ("remote", "remote_port"), "local": ("local",), "port": ()}
+        shapes = list(SHAPES)[list(SHAPES).index(self.shape) + 1 :]
+        if self.local is None:
+            shapes = [shape for shape in shapes if shape != "local"]
+        return [
+            Flow(
+                self.family,
+                self.protocol,
+                self.local if "local" in kept[shape] else None,
+                self.local_port,
+                self.remote if "remote" in kept[shape] else None,
+                self.remote_port if "remote" in kept[shape] else 0,
+            )
+            for shape in shapes
+        ]
 
     def key(self) -> str:
         """Write it as a key of its map."""
@@ -94,21 +104,6 @@ def chains(of_socket: str, set_route_mark: str) -> dict[str, tuple[str, ...]]:
         # Answers that the kernel gives in the name of a socket that has ended bear no mark.
         "pcb_out": (f"{ports} jump pcb_out_ports", f'{of_socket} counter name "OutUnconfirmed" drop'),
     }
-
-
-def elements(rules: Iterable[tuple[Flow, str]], direction: Direction) -> dict[str, dict[str, str]]:
-    """Write the flows of one local port with their verdicts, without those that another says already.
-
-    A server's accepted connections mostly do as the server's own socket says: they need no element.
-    """
-    given = list(rules)
-    general = [(flow, verdict) for flow, verdict in given if flow.remote is None]
-    found: dict[str, dict[str, str]] = {}
-    for flow, verdict in given:
-        said = {other for wide, other in general if wide.covers(flow)}
-        if flow.remote is None or said != {verdict}:
-            found.setdefault(map_name(direction, flow), {})[flow.key()] = verdict
-    return found
 
 
 def _types(family: int) -> dict[str, str]:

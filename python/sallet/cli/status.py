@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     if status["attachment"] is not None:
         _print_attachment(status["attachment"])
     _print_pfkey(status["pfkey"])
+    _print_sockets(status["sockets"])
     rows = [(name, count["packets"], count["bytes"]) for name, count in status["passed"].items()]
     print()
     tables.print_rows(("", "packets", "bytes"), rows)
@@ -48,6 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     if status["events_dropped"]:
         print(f"{status['events_dropped']} events were lost: no key manager took them in time")
     return diagnostics.OK
+
+
+def _print_sockets(counters: dict[str, int]) -> None:
+    if counters.get("sockets"):
+        rules = f"{counters['rules']} rules stand for them"
+        print(f"{counters['sockets']} sockets have a policy of their own, {rules}")
 
 
 def _print_pfkey(counters: dict[str, int]) -> None:

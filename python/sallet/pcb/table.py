@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from sallet import _core
-from sallet.attach.socket_maps import ALLOWS, INSISTS, Direction, Flow, Maps, elements
+from sallet.attach.socket_maps import ALLOWS, INSISTS, Direction, Flow, Maps, map_name
 from sallet.pcb.policies import NotTaken, SocketPolicy
 
 SOCKETS_MAX: Final = 65536
@@ -70,7 +70,6 @@ class SocketTable:
         self._groups: dict[Group, dict[Key, None]] = {}
         self._users: dict[int, int] = {}
         self._installed: dict[Key, SocketPolicy] = {}
-        self._elements: dict[Group, dict[str, dict[str, str]]] = {}
         self._maps: dict[str, dict[str, str]] = {}
         self._due: list[tuple[float, int]] = []
         self._staged = _Staged()
@@ -154,7 +153,7 @@ class SocketTable:
             if maps != self._maps:
                 self._follow(maps)
         except Exception:
-            self._restore(staged, keys, added)
+            self._restore(staged, added)
             raise
         self._maps = maps
         for key in keys:
@@ -186,18 +185,27 @@ class SocketTable:
     def _replace(self, cookie: int, before: Pcb | None, after: Pcb | None) -> None:
         if before is not None:
             for key in before.keys():
-                holders = self._holders[key]
-                holders.pop(cookie, None)
-                if not holders:
-                    del self._holders[key]
+                self._release(key, cookie)
             self._count(before.uid, -1)
         if after is None:
             self._sockets.pop(cookie, None)
             return
         for key in after.keys():
             self._holders.setdefault(key, {})[cookie] = None
+            self._groups.setdefault(_group(key), {})[key] = None
         self._sockets[cookie] = after
         self._count(after.uid, 1)
+
+    def _release(self, key: Key, cookie: int) -> None:
+        holders = self._holders[key]
+        del holders[cookie]
+        if holders:
+            return
+        del self._holders[key]
+        members = self._groups[_group(key)]
+        del members[key]
+        if not members:
+            del self._groups[_group(key)]
 
     def _count(self, uid: int, change: int) -> None:
         self._users[uid] = self._users.get(uid, 0) + change
@@ -227,7 +235,7 @@ class SocketTable:
         elif self._installed.pop(key, None) is not None:
             self._engine.pcb_remove(key[0], _selector(*key))
 
-    def _restore(self, staged: _Staged, keys: list[Key], added: list[Key]) -> None:
+    def _restore(self, staged: _Staged, added: list[Key]) -> None:
         for cookie, before in staged.before.items():
             self._replace(cookie, self._sockets.get(cookie), before)
         for key in added:
@@ -236,43 +244,44 @@ class SocketTable:
                 self._engine.pcb_remove(key[0], _selector(*key))
             else:
                 self._engine.pcb_put(_params(*key, old))
-        self._regroup(keys)
 
     def _new_maps(self, keys: list[Key]) -> dict[str, dict[str, str]]:
         maps = dict(self._maps)
         copied: set[str] = set()
-        for name, key, verdict in self._regroup(keys):
+        for key in self._with_dependants(keys):
+            name, place = map_name(*key), key[1].key()
+            verdict = self._element(key)
+            if maps.get(name, {}).get(place) == verdict:
+                continue
             if name not in copied:
                 maps[name] = dict(maps.get(name, {}))
                 copied.add(name)
             if verdict is None:
-                maps[name].pop(key, None)
+                del maps[name][place]
             else:
-                maps[name][key] = verdict
+                maps[name][place] = verdict
         return {name: verdicts for name, verdicts in maps.items() if verdicts}
 
-    def _regroup(self, keys: list[Key]) -> list[tuple[str, str, str | None]]:
-        """Work out the elements of the ports that have changed: what goes, then what comes."""
-        gone: list[tuple[str, str, str | None]] = []
-        come: list[tuple[str, str, str | None]] = []
+    def _with_dependants(self, keys: list[Key]) -> dict[Key, None]:
+        """Add the connections of ports whose own rule has changed: they may need an element now, or none."""
+        found = dict.fromkeys(keys)
         for key in keys:
-            members = self._groups.setdefault(_group(key), {})
-            if key in self._holders:
-                members[key] = None
-            else:
-                members.pop(key, None)
-        for group in dict.fromkeys(_group(key) for key in keys):
-            members = self._groups[group]
-            before = self._elements.pop(group, {})
-            said = [(flow, self._verdict((way, flow))) for way, flow in members]
-            after = elements([(flow, to) for flow, to in said if to is not None], group[0])
-            if after:
-                self._elements[group] = after
-            if not members:
-                del self._groups[group]
-            gone += [(name, key, None) for name, verdicts in before.items() for key in verdicts]
-            come += [(name, key, to) for name, verdicts in after.items() for key, to in verdicts.items()]
-        return gone + come
+            if key[1].remote is None:
+                found.update(self._groups.get(_group(key), {}))
+        return found
+
+    def _element(self, key: Key) -> str | None:
+        """Say what stands in the guard for a rule; None if nothing has to."""
+        direction, flow = key
+        verdict = self._verdict(key) if key in self._holders else None
+        if verdict is None or flow.remote is None:
+            return verdict
+        # What an element that is asked later says already needs no element of its own: a server's accepted
+        # connections mostly do as the server's own socket does.
+        for wide in flow.wider():
+            if (direction, wide) in self._holders and (said := self._verdict((direction, wide))) is not None:
+                return None if said == verdict else verdict
+        return verdict
 
     def _verdict(self, key: Key) -> str | None:
         """Say what the guard does with the packets; None: the mark of the socket says it all."""
