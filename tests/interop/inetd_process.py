@@ -57,7 +57,7 @@ class InetdProcess:
 
 
 Question = tuple[str, str, int, str]
-"""`tcp` or `udp`, an address, a port, and what is said."""
+"""`tcp` or `udp`, an address, a port, and what is said; `tcp@ADDRESS` asks from one address of several."""
 
 
 def ask(namespace: Namespace, *questions: Question) -> list[str]:
@@ -71,8 +71,11 @@ def ask(namespace: Namespace, *questions: Question) -> list[str]:
 def client(kind: str, address: str, port: int, text: str) -> str:
     """Send a text and return the answer, all of it on a stream."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind, _, source = kind.partition("@")
     with socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as asked:
-        asked.settimeout(3)
+        asked.settimeout(1 if source else 10)
+        if source:
+            asked.bind((source, 0))
         asked.connect((address, port))
         asked.sendall(text.encode())
         if kind == "udp":

@@ -85,17 +85,16 @@ def _serve(arguments: argparse.Namespace, found: Configuration) -> int:
         for finding in findings:
             print(text_of(finding), file=sys.stderr, flush=True)
 
-    inetd = Inetd(arguments.dialect, reread, report)
-    started = inetd.start(found.services)
-    if found.services and not started:
-        inetd.close()
-        return diagnostics.fail(
-            "no service could be started",
-            where=str(arguments.file),
-            next_step="the lines above say why, for each of them",
-        )
-    print(f"sallet inetd: ready: {started} of {len(found.services)} services", flush=True)
-    inetd.serve()
+    with Inetd(arguments.dialect, reread, report) as inetd:
+        started = inetd.start(found.services)
+        if found.services and not started:
+            return diagnostics.fail(
+                "no service could be started",
+                where=str(arguments.file),
+                next_step="the lines above say why, for each of them",
+            )
+        print(f"sallet inetd: ready: {started} of {len(found.services)} services", flush=True)
+        inetd.serve()
     return diagnostics.OK
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import socket
 from collections.abc import Iterable
 from typing import Final
@@ -78,9 +77,8 @@ def set_policies(held: socket.socket, policies: Iterable[Policy], dialect: str) 
             held.setsockopt(level, option, policy_bytes(policy, dialect))
         except OSError as error:
             reason = _REASONS.get(error.errno or 0, error.strerror)
-            who = pwd.getpwuid(os.geteuid()).pw_name
             if policy.type == IpsecPolicyType.BYPASS and error.errno in (errno.EACCES, errno.EPERM):
-                reason = f"bypass needs a privilege that {who} has not"
+                reason = f"bypass needs a privilege that user {os.geteuid()} has not"
             raise NotStarted(f"its policy cannot be set: {reason}") from error
 
 

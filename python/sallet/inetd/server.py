@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Final
+from typing import Final, Self
 
 from sallet.failure import Failure
 from sallet.inetd.internal import Conversation, answer_datagram
@@ -74,6 +74,17 @@ class Inetd:
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._rereading = False
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Catch the signals: from here on SIGTERM ends `serve`, and SIGHUP reads the file again."""
+        self._catch_signals(self._undo)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close every socket, and leave the signals as they were."""
+        self._close()
+        self._undo.close()
 
     def start(self, services: Iterable[Service]) -> int:
         """Open the services that are not there yet; return how many of them all are served."""
@@ -87,18 +98,15 @@ class Inetd:
 
     def serve(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        with ExitStack() as undo:
-            undo.callback(self.close)
-            self._catch_signals(undo)
-            while not self._stopping:
-                for key, mask in self._selector.select(self._patience()):
-                    key.data(mask)
-                self._reap()
-                if self._rereading:
-                    self._rereading = False
-                    self._read_again()
+        while not self._stopping:
+            for key, mask in self._selector.select(self._patience()):
+                key.data(mask)
+            self._reap()
+            if self._rereading:
+                self._rereading = False
+                self._read_again()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Close every socket; programs that run finish what they do."""
         for conversation in list(self._conversations):
             conversation.close()

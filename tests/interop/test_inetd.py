@@ -1,0 +1,173 @@
+"""Services behind a policy line of inetd.conf speak ESP on the wire, those behind the reset in clear.
+
+The server's host has SAs and no SPD entry: whatever protects its services comes from the file.
+Answers to: ipsec(4), "Setting the policy"; inetd(8); `sallet inetd`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import sallet
+from interop.capabilities import NOBODY, python_for_nobody
+from interop.capture import Capture, Heard
+from interop.flows import CBC, Flow, all_spis
+from interop.inetd_process import InetdProcess, Question, ask
+from interop.stations import quiet
+from netns import DaemonProcess, Lab, Namespace, need
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(180)]
+
+LINK = "wire0"
+CLIENT, SERVER = "192.0.2.1", "192.0.2.2"
+CLIENT6, SERVER6 = "2001:db8::1", "2001:db8::2"
+STRANGER = "192.0.2.3"
+"""Another address of the client's host, of which nobody's policy knows."""
+FLOWS = [Flow(1, CLIENT, SERVER, suite=CBC), Flow(2, CLIENT6, SERVER6, suite=CBC)]
+ECHO, DAYTIME = 7, 13
+SECRET = "what nobody on the wire may read"
+
+PROTECTED = """\
+#@ in ipsec esp/transport//require; out ipsec esp/transport//require
+echo	stream	tcp4	nowait	root	internal
+echo	stream	tcp6	nowait	root	internal
+echo	dgram	udp4	wait	root	internal
+"""
+CLEAR = """\
+#@
+daytime	stream	tcp	nowait	root	internal
+"""
+Daemons = Callable[..., DaemonProcess]
+
+
+@pytest.fixture
+def hosts(lab: Lab) -> tuple[Namespace, Namespace]:
+    """A client's host and a server's on one link."""
+    client, server = lab.namespace("client"), lab.namespace("server")
+    for namespace in (client, server):
+        quiet(namespace)
+    lab.link(client, LINK, server, LINK)
+    lab.address(client, LINK, f"{CLIENT}/24", f"{STRANGER}/24", f"{CLIENT6}/64")
+    lab.address(server, LINK, f"{SERVER}/24", f"{SERVER6}/64")
+    return client, server
+
+
+@pytest.fixture
+def daemons(hosts: tuple[Namespace, Namespace], daemon: Daemons, tmp_path: Path) -> list[DaemonProcess]:
+    """A daemon on either host: the same SAs, and policies for port 7 on the client's only."""
+    associations = "".join(flow.associations() for flow in FLOWS)
+    files = {"client": associations + client_policies(), "server": associations}
+    started = []
+    for namespace, (name, text) in zip(hosts, files.items(), strict=True):
+        file = tmp_path / f"{name}.setkey"
+        file.write_text(text)
+        started.append(daemon(namespace, "--mode", "host", "--setkey", file))
+    return started
+
+
+def client_policies() -> str:
+    """SPD entries for what the client says to echo, and for what echo says."""
+    lines = []
+    for flow in FLOWS:
+        for upper in ("tcp", "udp"):
+            here, there = flow.left, f"{flow.right}[{ECHO}]"
+            rule = "ipsec esp/transport//require"
+            lines.append(f"spdadd {here} {there} {upper} -P out {rule};\n")
+            lines.append(f"spdadd {there} {here} {upper} -P in {rule};\n")
+    return "".join(lines)
+
+
+def in_clear(heard: Heard) -> set[tuple[str, int]]:
+    """Who said something in clear, and from or to which service."""
+    found = set()
+    for line in heard.in_clear():
+        words = line.split()
+        ports = int(words[5][:4], 16), int(words[5][4:8], 16)
+        found.add((words[0], min(ports)))
+    return found
+
+
+def test_policies_of_the_file_on_the_wire(
+    hosts: tuple[Namespace, Namespace], daemons: list[DaemonProcess], tmp_path: Path
+) -> None:
+    client, server = hosts
+    capture = Capture(client, LINK, all_spis(FLOWS), [SECRET.encode()])
+    inetd = InetdProcess(server, tmp_path, PROTECTED + CLEAR, "--run-dir", daemons[1].run_dir)
+    assert inetd.ready_line == "sallet inetd: ready: 4 of 4 services\n", inetd.said()
+    protected: list[Question] = [
+        ("tcp", SERVER, ECHO, SECRET),
+        ("tcp", SERVER6, ECHO, SECRET),
+        ("udp", SERVER, ECHO, SECRET),
+    ]
+    answers = ask(client, *protected, ("tcp", SERVER, DAYTIME, "what time is it?"))
+    assert answers[:3] == [SECRET] * 3
+    assert answers[3].count(":") == 2
+    heard = capture.end()
+    assert (heard.others_lost, heard.readable) == (0, 0)
+    assert in_clear(heard) == {(CLIENT, DAYTIME), (SERVER, DAYTIME)}
+    # Both ways in both families, and nothing but that.
+    assert len(heard.flow) == 4
+
+    # Who speaks to the protected services in clear is not heard, and not answered.
+    capture = Capture(client, LINK, all_spis(FLOWS), [])
+    stranger = f"udp@{STRANGER}", f"tcp@{STRANGER}"
+    answers = ask(client, *((kind, SERVER, ECHO, "hello") for kind in stranger))
+    assert answers == ["! TimeoutError"] * 2
+    heard = capture.end()
+    assert in_clear(heard) == {(STRANGER, ECHO)}
+
+    # The file is changed: the same sockets, without the policies; the stranger is served.
+    inetd.reread(PROTECTED.split("\n", 1)[1] + CLEAR)
+    assert ask(client, *((kind, SERVER, ECHO, "hello") for kind in stranger)) == ["hello"] * 2
+    # And back again.
+    inetd.reread(PROTECTED + CLEAR)
+    assert ask(client, protected[2], (stranger[0], SERVER, ECHO, "hello")) == [SECRET, "! TimeoutError"]
+    assert inetd.stop() == 0
+    assert "not started" not in inetd.said()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A directory that other users may enter, with the package that they may run; pytest's are closed."""
+    made = Path(tempfile.mkdtemp(prefix="sallet-inetd-"))
+    made.chmod(0o755)
+    package = Path(sallet.__file__).parent
+    shutil.copytree(package, made / "sallet", ignore=shutil.ignore_patterns("_core*", "__pycache__"))
+    yield made
+    shutil.rmtree(made)
+
+
+def test_bypass_is_for_the_privileged(
+    hosts: tuple[Namespace, Namespace], daemon: Daemons, open_folder: Path, tmp_path: Path
+) -> None:
+    need("stranger")
+    _, server = hosts
+    run_dir = open_folder / "run"
+    daemon(server, "--mode", "host", "--group", "nogroup", run_dir=run_dir)
+    bypass = "#@ out bypass\n7007 stream tcp nowait {} /bin/cat cat\n"
+    inetd = InetdProcess(server, tmp_path, bypass.format("root"), "--run-dir", run_dir)
+    assert inetd.ready_line == "sallet inetd: ready: 1 of 1 services\n", inetd.said()
+    assert inetd.stop() == 0
+    file = open_folder / "inetd.conf"
+    file.write_text(
+        bypass.format("nobody:nogroup")
+        + "#@ out entrust\n7008 stream tcp nowait nobody:nogroup /bin/cat cat\n"
+    )
+    nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    words = (python_for_nobody() or "", "-m", "sallet.cli.main", "inetd", "-f", file, "--run-dir", run_dir)
+    # In the dialect of KAME anybody may ask for protection, and nobody but root for none.
+    kame = ("--dialect", "kame")
+    process = server.start(*nobody, *words, *kame, env={**os.environ, "PYTHONPATH": str(open_folder)})
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == "sallet inetd: ready: 1 of 2 services\n", process.communicate(timeout=20)[1]
+    assert server.run("ss", "-tlnH", "sport", "=", ":7007").stdout == ""
+    process.terminate()
+    said = process.communicate(timeout=20)[1]
+    assert "7007/tcp4 (line 2) is not started: its policy cannot be set: bypass needs a privilege" in said
