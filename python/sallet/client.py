@@ -34,6 +34,7 @@ __all__ = ["ControlClient", "PfkeyClient", "PfkeyError", "default_run_dir"]
 REPLY_SECS = 30.0
 """How long a request may take: the daemon swaps packet filter tables before it replies."""
 MESSAGE_BYTES_MAX = 1 << 20
+EVENT_BYTES_MAX = 4 * MESSAGE_BYTES_MAX
 PIPELINE_MESSAGES_MAX = 256
 """Requests under way at once; enough to hide the round trip, few enough for the socket's buffers."""
 
@@ -128,12 +129,16 @@ class PfkeyClient:
 
         Raises:
             TimeoutError: nothing came in time.
+            PfkeyError: messages were lost here, because nobody read them (ENOBUFS).
         """
         deadline = time.monotonic() + timeout
         while True:
             self._read_all()
             if self._held:
-                return self._held.popleft()
+                message = self._held.popleft()
+                if not message.type:
+                    raise PfkeyError(message.errno, message)
+                return message
             self._wait(selectors.EVENT_READ, deadline)
 
     def receive_bytes(self) -> bytes:
@@ -271,7 +276,20 @@ class PfkeyClient:
                 raise _unreachable(self.path, error) from error
             if not data:
                 raise _unreachable(self.path, _hung_up())
-            self._held.append(self._codec.decode(data, self._dialect))
+            self._held.append(self._read(data))
+
+    def _read(self, data: bytes) -> Message:
+        """Read one message; what stands in the place of lost ones has no type."""
+        if len(data) > 2 and not data[1] and data[2]:
+            return self._lost(data[2])
+        return self._codec.decode(data, self._dialect)
+
+    @staticmethod
+    def _lost(number: int) -> Message:
+        from sallet.pfkey.constants import SadbMsgType
+        from sallet.pfkey.messages import Message
+
+        return Message(SadbMsgType.RESERVED, errno=number)
 
     def _wait(self, events: int, deadline: float) -> None:
         self._selector.modify(self._socket, events)
@@ -308,9 +326,9 @@ class ControlClient:
         Raises:
             Failure: the daemon refused, in its own words, or went away.
         """
-        identifier = next(self._ids)
         try:
-            self._socket.sendall(protocol.encode_request(protocol.Request(identifier, method, params)))
+            request = protocol.Request(next(self._ids), method, params)
+            self._socket.sendall(protocol.encode_request(request))
             line = self._reader.readline()
         except OSError as error:
             raise _unreachable(self.path, error) from error
@@ -327,3 +345,23 @@ class ControlClient:
                 kind=next((kind for kind in KINDS if kind == refusal.kind), "failed"),
             )
         return reply.result
+
+    def stream(self, method: str, **params: Any) -> Iterator[Any]:
+        """Call a method that goes on answering, and give what it tells from now on until the daemon ends.
+
+        Raises:
+            Failure: the daemon refused, in its own words.
+        """
+        self.call(method, **params)
+        self._socket.settimeout(None)
+        return self._told()
+
+    def _told(self) -> Iterator[Any]:
+        while True:
+            try:
+                line = self._reader.readline(EVENT_BYTES_MAX)
+            except OSError:
+                return
+            if not line.endswith(b"\n"):
+                return
+            yield protocol.decode_event(line)

@@ -26,7 +26,7 @@ from sallet.attach.clauses import GuardConfig
 from sallet.attach.endpoints import LOOK_SECS, Endpoints
 from sallet.attach.guard import BYPASS_MARK
 from sallet.attach.mtu import Sizes, device_mtu
-from sallet.control import protocol
+from sallet.control import protocol, views
 from sallet.control.methods import Methods
 from sallet.control.server import ControlServer
 from sallet.control.views import Json
@@ -229,7 +229,8 @@ class Daemon:
         for dialect in dialects:
             pfkey.listen(options.run_dir / f"pfkey.{dialect}.sock", dialect)
         status = partial(self._status, pfkey)
-        control = ControlServer(Methods(self._engine, status, self._guard_drops).table(), access)
+        streams = {"monitor": partial(views.conversation, pfkey.tap)}
+        control = ControlServer(Methods(self._engine, status, self._guard_drops).table(), access, streams)
         undo.callback(control.close)
         control.listen(options.run_dir / protocol.SOCKET_NAME)
         pfkey.attach(self._selector)

@@ -97,6 +97,23 @@ def decode_reply(line: bytes) -> Reply:
     return Reply(identifier, refusal=Refusal(**{name: str(error.get(name, "")) for name in names}))
 
 
+def encode_event(identifier: int, event: dict[str, Any]) -> bytes:
+    """Write what a call that goes on answering tells, as one line."""
+    return _line({"id": identifier, "event": event})
+
+
+def decode_event(line: bytes) -> dict[str, Any]:
+    """Read what a call that goes on answering tells.
+
+    Raises:
+        BadRequest: the line is no such thing.
+    """
+    event = _object(line).get("event")
+    if not isinstance(event, dict):
+        raise BadRequest("not an event")
+    return event
+
+
 def _line(value: dict[str, Any]) -> bytes:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     # Half a surrogate pair may come in as an escape, and can only go out as one.

@@ -12,6 +12,8 @@ import os
 import selectors
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from sallet.pfkey.rights import Access
 logger = logging.getLogger(__name__)
 
 Method = Callable[..., Any]
+Tell = Callable[[dict[str, Any]], None]
+Stream = Callable[[Tell], Callable[[], None]]
+"""Starts to tell, and returns what ends that."""
 _EACCES = os.strerror(errno.EACCES)
 _ASK_ROOT = "ask as root, as the user who started it, or as a member of its --group"
 _UNSENT_BYTES_MAX = 1 << 20
@@ -33,8 +38,15 @@ _UNSENT_BYTES_MAX = 1 << 20
 class ControlServer:
     """The listening socket, and one `_Connection` for each client."""
 
-    def __init__(self, methods: Mapping[str, Method], access: Access | None = None) -> None:
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        access: Access | None = None,
+        streams: Mapping[str, Stream] | None = None,
+    ) -> None:
+        """Serve methods, which answer once, and streams, which go on answering, to those who may read."""
         self._methods = dict(methods)
+        self._streams = dict(streams or {})
         self._access = Access(os.geteuid()) if access is None else access
         self._listener: socket.socket | None = None
         self._path: Path | None = None
@@ -74,9 +86,11 @@ class ControlServer:
         if not permitted:
             refusal = Refusal("you may not ask this daemon", request.method, _EACCES, _ASK_ROOT, "permission")
             return Reply(request.id, refusal=refusal)
+        if request.method in self._streams:
+            return _Telling(request.id, {"telling": request.method}, stream=self._streams[request.method])
         method = self._methods.get(request.method)
         if method is None:
-            known = ", ".join(sorted(self._methods))
+            known = ", ".join(sorted((*self._methods, *self._streams)))
             return Reply(
                 request.id, refusal=Refusal("there is no such method", request.method, f"known are {known}")
             )
@@ -105,6 +119,13 @@ class ControlServer:
         self._connections.add(_Connection(self, accepted, self._selector, self._connections, permitted))
 
 
+@dataclass(frozen=True, slots=True)
+class _Telling(Reply):
+    """The first answer of a stream, with what will go on answering."""
+
+    stream: Stream = field(kw_only=True)
+
+
 class _Connection:
     """One client: bytes that are no line yet, and bytes that did not fit into the socket yet."""
 
@@ -118,6 +139,8 @@ class _Connection:
     ) -> None:
         self._permitted = permitted
         self._server, self._stream, self._selector, self._others = server, stream, selector, others
+        self._telling: list[Callable[[], None]] = []
+        self._missed = 0
         self._unread = bytearray()
         self._unsent = bytearray()
         selector.register(stream, selectors.EVENT_READ, self._ready)
@@ -125,6 +148,8 @@ class _Connection:
     def close(self) -> None:
         if self in self._others:
             self._others.discard(self)
+            for end in self._telling:
+                end()
             self._selector.unregister(self._stream)
             self._stream.close()
 
@@ -149,7 +174,20 @@ class _Connection:
             if line.strip():
                 reply = self._server.answer(bytes(line), permitted=self._permitted)
                 self._unsent += protocol.encode_reply(reply)
+                if isinstance(reply, _Telling):
+                    self._telling.append(reply.stream(partial(self._tell, reply.id)))
         return len(rest) <= protocol.REQUEST_BYTES_MAX
+
+    def _tell(self, identifier: int, event: dict[str, Any]) -> None:
+        """Let an event wait for its reader; if too much waits, it is lost, and the next one says so."""
+        if len(self._unsent) >= _UNSENT_BYTES_MAX:
+            self._missed += 1
+            return
+        if self._missed:
+            event = {**event, "missed": self._missed}
+            self._missed = 0
+        self._unsent += protocol.encode_event(identifier, event)
+        self._selector.modify(self._stream, selectors.EVENT_READ | selectors.EVENT_WRITE, self._ready)
 
     def _write(self) -> None:
         if self._unsent:

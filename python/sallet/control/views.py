@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sallet._core import Limits, PolicyView, SaView, Selector, Stats, Template, Verdict
+    from sallet.pfkey.tap import Heard, Tap
 
 Json = dict[str, Any]
 
@@ -77,6 +80,25 @@ def verdict(found: Verdict) -> Json:
 def passed(stats: Stats) -> Json:
     """Show what went through, by name."""
     return {name: {"packets": count[0], "bytes": count[1]} for name, count in stats.passed.items()}
+
+
+def conversation(tap: Tap, tell: Callable[[Json], None]) -> Callable[[], None]:
+    """Tell what a tap hears, keys as zeros, until what is returned is called."""
+
+    def hear(heard: Heard) -> None:
+        tell(
+            {
+                "client": heard.client,
+                "pid": heard.who.pid,
+                "uid": heard.who.uid,
+                "dialect": heard.dialect,
+                "way": heard.way,
+                "time_ns": heard.time_ns,
+                "data": heard.data.hex(),
+            }
+        )
+
+    return tap.open(hear)
 
 
 def _selector(selector: Selector) -> Json:

@@ -48,7 +48,11 @@ class Tap:
     def open(self, listener: Callable[[Heard], None]) -> Callable[[], None]:
         """Hand everything from now on to a listener; what is returned ends that."""
         self._listeners[listener] = None
-        return lambda: self._listeners.pop(listener, None)
+
+        def close() -> None:
+            self._listeners.pop(listener, None)
+
+        return close
 
     def hear(self, client: int, who: Credentials, dialect: Dialect, way: Way, data: bytes) -> None:
         """Tell the listeners of a message."""
