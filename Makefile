@@ -124,6 +124,14 @@ fuzz: ## fuzz every target for SECONDS=30, or TARGET=name, or RUNS=10000000 time
 bench: build ## the baseline of docs/benchmarks.md, measured here and now (ARGS=--write rewrites the document)
 	$(PYTHON) -m bench $(ARGS)
 
+.PHONY: bench-pfkey
+bench-pfkey: build ## PF_KEY requests and dumps per second, beside a real kernel's (ARGS=--write: docs/benchmarks-pfkey.md)
+	$(PYTHON) -m bench.pfkey $(ARGS)
+
+.PHONY: test-clients
+test-clients: build ## 10^4 clients, 64 at once, that go away amid a dump; 10^4 dumps broken off
+	SALLET_CLIENT_CYCLES=10000 SALLET_DUMP_CYCLES=10000 $(PYTHON) -m pytest --timeout 3600 tests/hostile/test_pfkey_clients.py tests/unit/pfkey/test_dumps.py
+
 .PHONY: fmt
 fmt: $(VENV)/.ready ## format everything
 	cargo fmt --all
