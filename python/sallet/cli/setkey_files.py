@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING
+from io import BufferedReader
+from typing import TYPE_CHECKING, cast
 
 from sallet.cli import diagnostics
 from sallet.cli.interrupts import HeldBack
@@ -31,19 +32,47 @@ from sallet.pfkey.messages import Message
 if TYPE_CHECKING:
     from sallet.client import PfkeyClient
 
+_PIECE_BYTES = 1 << 20
 _MISSING = frozenset({errno.ENOENT, errno.ESRCH})
 
 
 def run(options: Options, name: str, names: Names) -> int:
     """Carry out one file and return the exit status."""
+    if name == "-" and not options.row.transaction:
+        return _carry_out_as_it_comes(options, names)
     text = read_text(name)
-    filename = "<stdin>" if name == "-" else name
+    return _carry_out(options, text, "<stdin>" if name == "-" else name, names)
+
+
+def _carry_out_as_it_comes(options: Options, names: Names) -> int:
+    """Carry out statements of standard input as soon as they are whole: somebody may be typing them."""
+    waiting, lines = b"", 0
+    while True:
+        data = cast(BufferedReader, sys.stdin.buffer).read1(_PIECE_BYTES)
+        waiting += data
+        text = waiting.decode("utf-8", "surrogateescape")
+        whole = setkey.complete(text) if data else len(text)
+        if whole:
+            # What went before is as many lines as it was, so that every diagnostic has the right one.
+            piece = "\n" * lines + text[:whole]
+            code = _carry_out(options, piece, "<stdin>", names)
+            if code or setkey.ends(piece, options.form):
+                return code
+            lines += text.count("\n", 0, whole)
+            waiting = text[whole:].encode("utf-8", "surrogateescape")
+        if not data:
+            return diagnostics.OK
+
+
+def _carry_out(options: Options, text: str, filename: str, names: Names) -> int:
     reporter = Reporter(options.form, text, filename, options.program)
     if options.debug:
         _show(options, text, filename, names)
     if options.row.transaction:
         return _Transaction(options, text, filename, reporter).run(names)
-    return Commands(options, text, filename, reporter).run(names)
+    code = Commands(options, text, filename, reporter).run(names)
+    sys.stdout.flush()
+    return code
 
 
 def _show(options: Options, text: str, filename: str, names: Names) -> None:

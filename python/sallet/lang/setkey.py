@@ -16,7 +16,7 @@ from sallet.lang.setkey_remarks import remarks
 from sallet.lang.statements import Names, NoNames, Place, Statement, Whole
 from sallet.lang.verbs import VERBS
 
-__all__ = ["check", "parse", "plan", "remarks", "statements", "to_messages"]
+__all__ = ["check", "complete", "ends", "parse", "plan", "remarks", "statements", "to_messages"]
 
 
 def parse(
@@ -51,6 +51,24 @@ def check(
             break
         good.append(statement)
     return good, bad
+
+
+def complete(text: str) -> int:
+    """Return how much of a text, of which more may come, is whole statements."""
+    end = 0
+    for chunk in chunks(text):
+        if chunk.closed or chunk.end < len(text):
+            end = chunk.end
+    return end
+
+
+def ends(text: str, form: str) -> bool:
+    """Say whether a text has a statement behind which nothing is read."""
+    return FORMS[form].ipsec_tools and any(VERBS.get(verb) is VERBS["exit"] for verb in _verbs(text))
+
+
+def _verbs(text: str) -> Iterator[str]:
+    return (chunk.tokens[0] for chunk in chunks(text) if chunk.tokens)
 
 
 def statements(

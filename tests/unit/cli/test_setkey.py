@@ -106,6 +106,38 @@ def test_standard_input_is_a_file_too(tool: Tool, monkeypatch: pytest.MonkeyPatc
         assert len(tool.daemon.sas) == 1
 
 
+class Typed(io.BytesIO):
+    """Standard input, one piece at a time; how many SAs there were when it was asked for each."""
+
+    def __init__(self, tool: Tool, pieces: list[str]) -> None:
+        super().__init__()
+        self.tool, self.pieces, self.seen = tool, pieces, list[int]()
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        self.seen.append(len(self.tool.daemon.sas))
+        return self.pieces.pop(0).encode("utf-8", "surrogateescape") if self.pieces else b""
+
+
+def test_the_old_tools_carry_out_what_is_typed_when_it_is_whole(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = SA % 0x1001, SA % 0x1002
+    pieces = ["# a;\n" + first[:20], first[20:] + second[:-2], ";\n# b", "; c\n", "frob;", SA % 0x1003]
+    typed = Typed(tool, pieces)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(typed))
+    assert tool("--form", "kame", "-c") == 1
+    assert typed.seen == [0, 0, 1, 2, 2]
+    assert tool.out == "line 5: syntax error at [frob]\nparse failed, line 5.\n"
+    typed = Typed(tool, ["flush; quit; frob", "frob;"])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(typed))
+    assert (tool("--form", "linux", "-c"), tool.out) == (0, "")
+    typed = Typed(tool, [first, second[:-2]])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(typed))
+    assert tool("--form", "kame", "-c") == 1
+    assert "syntax error at []" in tool.out
+    assert len(tool.daemon.sas) == 1
+
+
 def test_a_file_with_errors_is_not_begun(tool: Tool) -> None:
     text = SA % 0x1001 + "add 192.0.2.1 192.0.2.2 esp 0x1002 -E aes-cbc 0x0011;\nfrob;\n" + SA % 0x1003
     assert tool.file(text) == 1
