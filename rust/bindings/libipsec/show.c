@@ -3,7 +3,6 @@
  * No layout may enter: that is layout.c.
  * Answers to: ipsec_dump_policy(3).
  */
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,12 +65,51 @@ static void show_priority(struct bytes *into, uint32_t priority)
 		sallet_append_text(into, " %c %lld", offset > 0 ? '+' : '-', (long long)(offset > 0 ? offset : -offset));
 }
 
+enum { GROUPS = 8 };
+
+/* The first of the longest runs of zero groups, if it is longer than one (RFC 5952 section 4.2). */
+static void find_zeros(const unsigned *groups, unsigned *at, unsigned *length)
+{
+	unsigned run = 0;
+
+	*at = GROUPS;
+	*length = 1;
+	for (unsigned group = 0; group < GROUPS; group++) {
+		run = groups[group] ? 0 : run + 1;
+		if (run > *length) {
+			*length = run;
+			*at = group + 1 - run;
+		}
+	}
+}
+
+/* inet_ntop(3) writes the ends of ::1.0.0.2 as IPv4; here every address is written in groups. */
+static void show_inet6(struct bytes *into, const uint8_t *address)
+{
+	unsigned groups[GROUPS], zeros, zeros_length;
+
+	for (unsigned group = 0; group < GROUPS; group++)
+		groups[group] = (unsigned)address[2 * group] << 8 | address[2 * group + 1];
+	find_zeros(groups, &zeros, &zeros_length);
+	for (unsigned group = 0; group < GROUPS; group++) {
+		if (group == zeros) {
+			sallet_append_text(into, "::");
+			group += zeros_length - 1;
+		} else {
+			bool first = group == 0 || (zeros < GROUPS && group == zeros + zeros_length);
+			sallet_append_text(into, first ? "%x" : ":%x", groups[group]);
+		}
+	}
+}
+
 static void show_end(struct bytes *into, const struct end *end, bool every_port)
 {
-	char text[INET6_ADDRSTRLEN] = "";
+	const uint8_t *four = end->address;
 
-	inet_ntop(end->bytes == 4 ? AF_INET : AF_INET6, end->address, text, sizeof(text));
-	sallet_append_text(into, "%s", text);
+	if (end->bytes == 4)
+		sallet_append_text(into, "%u.%u.%u.%u", four[0], four[1], four[2], four[3]);
+	else
+		show_inet6(into, end->address);
 	if (end->port || every_port)
 		sallet_append_text(into, "[%u]", end->port);
 }
