@@ -25,6 +25,8 @@ from sallet.pfkey.messages import Message, Sa
 
 SECRET_WORD = "correct horse battery staple"
 PATIENCE_SECS = 20.0
+POLICIES = 3
+"""In, out and forwarded."""
 RATE = 10_000_000
 """Bytes a second: so that a transfer lasts long enough for SAs to be renewed before its last byte."""
 LIFETIME = "3h bytes 24M"
@@ -74,21 +76,22 @@ class Iked:
     """Debian's iked, started by `sallet run`."""
 
     def __init__(
-        self, namespace: Namespace, daemon: DaemonProcess, conversation: Conversation, directory: Path
+        self,
+        namespace: Namespace,
+        daemon: DaemonProcess,
+        conversation: Conversation,
+        directory: Path,
+        *options: str,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.namespace = namespace
         self.log = directory / "iked.log"
         self._socket = directory / "iked.sock"
         configuration = conversation.write(directory / "iked.conf")
-        command = (sys.executable, "-m", "sallet.cli.main", "--run-dir", daemon.run_dir, "run", "--")
+        command: list[str | Path] = [sys.executable, "-m", "sallet.cli.main", "--run-dir", daemon.run_dir]
+        command += ["run", "--", "iked", "-d", "-vv", "-s", self._socket, "-f", configuration, *options]
         with self.log.open("w", encoding="utf-8") as log:
-            self.process = namespace.start(
-                *(*command, "iked", "-d", "-vv", "-s", self._socket, "-f", configuration),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment(),
-            )
+            self.process = namespace.start(*command, stdout=log, stderr=subprocess.STDOUT, env=environment())
 
     def wait_for_start(self) -> None:
         """Wait until it has read its settings: what it hears before, it forgets again."""
@@ -119,6 +122,8 @@ class Noted:
     added: set[int] = field(default_factory=set)
     deleted: set[int] = field(default_factory=set)
     expired: int = 0
+    policies: int = 0
+    """Policies that were put in place."""
 
 
 class Listener:
@@ -143,13 +148,15 @@ class Listener:
         self._client.close()
 
     def wait_for_sas(self, iked: Iked, count: int = 1) -> None:
-        """Wait until so many inbound SAs have come into use, each with its way out."""
+        """Wait until so many inbound SAs have come into use, each with its way out, and then the policies."""
         noted = self.noted
-        done = wait_until(
-            lambda: len(noted.matured) >= count and len(noted.added) >= count, timeout=PATIENCE_SECS
-        )
-        if not done:
-            pytest.fail(f"no SA; iked says:\n{iked.said()}", pytrace=False)
+
+        def done() -> bool:
+            sas = min(len(noted.matured), len(noted.added))
+            return sas >= count and noted.policies >= POLICIES
+
+        if not wait_until(done, timeout=PATIENCE_SECS):
+            pytest.fail(f"no SA: {noted}; iked says:\n{iked.said()}", pytrace=False)
 
     def rekeyed_between(self, start: float, end: float) -> int:
         """Count the inbound SAs that came into use in a stretch of `time.monotonic`."""
@@ -166,7 +173,11 @@ class Listener:
 
     def _note(self, message: Message) -> None:
         sa = message.get(SadbExtType.SA)
-        if message.errno or not isinstance(sa, Sa):
+        if message.errno:
+            return
+        if message.type is SadbMsgType.X_SPDUPDATE:
+            self.noted.policies += 1
+        if not isinstance(sa, Sa):
             return
         if message.type is SadbMsgType.UPDATE:
             self.noted.matured.setdefault(sa.spi, time.monotonic())

@@ -6,6 +6,7 @@ Answers to: RFC 7296, RFC 2367, RFC 3948; `sallet run`, `sallet up --mode host`.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -58,42 +59,53 @@ def talk(near: End, far: End, listeners: list[Listener]) -> None:
         assert listener.rekeyed_between(start, end) >= REKEYS_MIN, listener.noted
 
 
-def start_both(daemons: list[DaemonProcess], sides: list[Conversation], directory: Path) -> list[Iked]:
+def start_both(
+    daemons: list[DaemonProcess], sides: list[Conversation], directory: Path, *options: str
+) -> list[Iked]:
     """Start iked at both ends, the passive one first, so that the first request is heard."""
     started: dict[int, Iked] = {}
     for number in (1, 0):
         running = daemons[number]
-        started[number] = Iked(running.namespace, running, sides[number], directory / str(number))
+        started[number] = Iked(running.namespace, running, sides[number], directory / str(number), *options)
         started[number].wait_for_start()
     return [started[0], started[1]]
+
+
+def two_hosts(lab: Lab) -> tuple[End, End]:
+    """Make two hosts on one link."""
+    ends = []
+    for name, address in (("left", "192.0.2.1"), ("right", "192.0.2.2")):
+        namespace = lab.namespace(name)
+        quiet(namespace)
+        ends.append(End(namespace, address))
+    near, far = ends
+    lab.link(near.namespace, LINK, far.namespace, LINK)
+    for end in ends:
+        lab.address(end.namespace, LINK, f"{end.address}/24")
+    return near, far
+
+
+def host_to_host(near: End, far: End) -> list[Conversation]:
+    """Say what each end's iked is told: everything between the two, in tunnels from the one to the other."""
+    return [
+        Conversation(
+            *(own.address, other.address, own.address, other.address),
+            names=(own.address, other.address),
+            active=own is near,
+        )
+        for own, other in ((near, far), (far, near))
+    ]
 
 
 def test_two_hosts_negotiate_talk_and_rekey(
     lab: Lab, daemon: Daemons, tmp_path: Path, stack: ExitStack
 ) -> None:
-    left, right = lab.namespace("left"), lab.namespace("right")
-    for namespace in (left, right):
-        quiet(namespace)
-    lab.link(left, LINK, right, LINK)
-    lab.address(left, LINK, "192.0.2.1/24")
-    lab.address(right, LINK, "192.0.2.2/24")
-    near, far = End(left, "192.0.2.1"), End(right, "192.0.2.2")
+    near, far = two_hosts(lab)
+    left, right = near.namespace, far.namespace
     wire = WireLog(left, LINK, tmp_path / "wire.pcap")
     daemons = [daemon(namespace, "--mode", "host", *SHORT_LARVAL) for namespace in (left, right)]
     listeners = [stack.enter_context(Listener(each.run_dir)) for each in daemons]
-    # The passive one first, so that the first request is heard.
-    ikeds = start_both(
-        daemons,
-        [
-            Conversation(
-                *(own.address, other.address, own.address, other.address),
-                names=(own.address, other.address),
-                active=own is near,
-            )
-            for own, other in ((near, far), (far, near))
-        ],
-        tmp_path,
-    )
+    ikeds = start_both(daemons, host_to_host(near, far), tmp_path)
     for iked, listener in zip(ikeds, listeners, strict=True):
         listener.wait_for_sas(iked)
     services = [Services(end.namespace) for end in (near, far)]
@@ -171,8 +183,32 @@ def test_through_a_nat(lab: Lab, daemon: Daemons, tmp_path: Path, stack: ExitSta
     for each in daemons:
         assert wait_until(lambda each=each: nothing_left(each)), each.sallet("setkey", "-D").stdout  # type: ignore[misc]
         assert wait_until(lambda each=each: "no UDP" in each.sallet("status").stdout), "the port is given up"  # type: ignore[misc]
+        each.namespace.run("python3", "-c", "import socket; socket.socket(2, 2).bind(('', 4500))")
     assert [each.stop() for each in daemons] == [0, 0]
     passed = wire.end()
     assert (passed.in_clear, passed.esp) == ([], {})
     assert len(passed.esp_in_udp) >= 2 * (1 + REKEYS_MIN)
     assert sum(passed.esp_in_udp.values()) > 2 * TRANSFER_BYTES // 1500
+
+
+def test_a_killed_daemon_lets_nothing_out_of_an_endpoint(
+    lab: Lab, daemon: Daemons, tmp_path: Path, stack: ExitStack
+) -> None:
+    # iked -t: ESP in UDP although there is no NAT.
+    near, far = two_hosts(lab)
+    wire = WireLog(near.namespace, LINK, tmp_path / "wire.pcap")
+    daemons = [daemon(end.namespace, "--mode", "host") for end in (near, far)]
+    listeners = [stack.enter_context(Listener(each.run_dir)) for each in daemons]
+    ikeds = start_both(daemons, host_to_host(near, far), tmp_path, "-t")
+    for iked, listener in zip(ikeds, listeners, strict=True):
+        listener.wait_for_sas(iked)
+    near.ping(far, 56)
+    assert daemons[0].stop(signal.SIGKILL) == -signal.SIGKILL
+    assert near.hears_nothing_of(far)
+    assert far.hears_nothing_of(near)
+    for iked in ikeds:
+        iked.stop()
+    assert daemons[1].stop() == 0
+    passed = wire.end()
+    assert passed.in_clear == []
+    assert sum(passed.esp_in_udp.values()) > 6, "what the other end still sends is sealed"
