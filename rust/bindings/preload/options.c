@@ -81,7 +81,7 @@ static bool asks_for_policy(const void *value, socklen_t length)
 	return extension == POLICY_EXTENSION;
 }
 
-/* The bits that say that a socket has a policy stay, whatever else a program marks its packets with. */
+/* The bits that say what a socket is to the daemon stay, whatever else a program marks its packets with. */
 static int set_mark(int descriptor, const void *value, socklen_t length)
 {
 	uint32_t before = 0, mark;
@@ -99,8 +99,7 @@ EXPORTED int setsockopt(int descriptor, int level, int option, const void *value
 		return set_policy(descriptor, level, value, length);
 	if (udp_encap_is_set(descriptor, level, option, value, length))
 		return udp_encap_set(descriptor, value);
-	if (level == SOL_SOCKET && option == SO_MARK && value && length == sizeof(uint32_t) &&
-	    pcb_mark(descriptor))
+	if (level == SOL_SOCKET && option == SO_MARK && value && length == sizeof(uint32_t))
 		return set_mark(descriptor, value, length);
 	return next(setsockopt)(descriptor, level, option, value, length);
 }
