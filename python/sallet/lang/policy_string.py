@@ -174,6 +174,7 @@ class _Reader:
         pair: tuple[Address | None, Address | None] = (None, None)
         level, reqid = self.grammar.missing_level, 0
         if self._optional_slash():
+            self._no_level_yet()
             pair = self._endpoints(direction)
             if self._optional_slash():
                 level, reqid = self._level()
@@ -229,6 +230,17 @@ class _Reader:
         if not written:
             return None, None
         return ends.read(written, direction, start, ports=self.grammar.ports)
+
+    def _no_level_yet(self) -> None:
+        """Refuse a level where the ends are due: without ends, two slashes stand before it."""
+        word = self.tokens[self.at]
+        if word.partition(":")[0] in _LEVELS:
+            raise Complaint(
+                self.at,
+                f"`{word}' stands where the ends of the rule do",
+                f"write one more slash before it, as in {self.tokens[self.at - 4]}/transport//{word}",
+                classic="Invalid ipsec protocol",
+            )
 
     def _rule_begins(self) -> bool:
         word = self.tokens[self.at]

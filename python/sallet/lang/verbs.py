@@ -156,6 +156,10 @@ def _policy(cursor: Cursor) -> Statement:
     upper = addresses.upper(cursor, source, destination)
     if cursor.peek() in extensions.ELSEWHERE:
         extensions.refuse_elsewhere(cursor)
+    if cursor.peek() == "[":
+        raise Complaint(
+            cursor.at, "a port stands behind its address, not behind the protocol", "write ADDRESS[PORT]"
+        )
     if cursor.take() != "-P":
         raise Complaint(
             cursor.at - 1, "-P and the policy follow the protocol", "write -P in, -P out or -P fwd"

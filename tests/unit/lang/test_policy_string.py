@@ -66,6 +66,8 @@ def test_accepted(text: str, head: str, rules: list[str]) -> None:
         ("in ipsec esp/tunnel/a-b/require", 21, "no address"),
         ("in ipsec esp/tunnel/me-any/require", 21, "other direction"),
         ("out ipsec esp/tunnel/me-any/require", 15, "two ends"),
+        ("in ipsec esp/transport/require", 24, "where the ends of the rule do"),
+        ("in ipsec esp/transport/unique:7", 24, "where the ends of the rule do"),
         ("in ipsec esp/transport//often", 25, "default, use, require or unique"),
         ("in ipsec esp/transport//require:3", 25, "only unique"),
         ("in ipsec esp/transport//unique:x", 25, "only unique"),
