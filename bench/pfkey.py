@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import document, machine, pfkey_program, table
+from bench import document, machine, pfkey_load, pfkey_program, table
 from bench.figures import Column, Row, Section, median
 from bench.pfkey_program import Program
 
@@ -33,8 +33,8 @@ START_SECS = 30.0
 
 _METHOD = (
     "One program (`bench/pfkey_program.py`, Python, standard library) with one PF_KEY socket in the dialect "
-    "of Linux: {count} associations one at a time and as many with {window} requests under way, then the same "
-    "with policies; dumps are read as fast as they come. Requests per second, medians of {rounds} rounds. "
+    "of Linux: {count} associations one at a time and as many with {window} requests under way, then the "
+    "same with policies; dumps are read as fast as they come. Requests per second, {rounds} rounds. "
     "Beside it the same program in the same run on the PF_KEY of a real Linux kernel, in user mode: **its "
     "system calls are slow** (each is trapped by another process), so its column says what it does there and "
     "then, and not what a kernel on bare metal does."
@@ -54,7 +54,11 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"bench: --write needs a release build, this is {build}; next: make build", file=sys.stderr)
         return 2
     facts = machine.facts()
-    sections = [requests(arguments.rounds, arguments.entries), dumps(arguments.rounds)]
+    sections = [
+        requests(arguments.rounds, arguments.entries),
+        dumps(arguments.rounds),
+        pfkey_load.measure(arguments.rounds, _say),
+    ]
     if build == "debug":
         sections[0].remarks.append("The extension is a debug build: these figures are worth nothing.")
     for section in sections:
@@ -108,7 +112,7 @@ def dumps(rounds: int) -> Section:
     )
     method = (
         "The daemon has so many SAs; a program that does nothing but read takes a whole dump. Memory is what "
-        "the daemon's resident set grows by beyond what the SAs take; nothing is rendered before it can be sent."
+        "the daemon's resident set grows by beyond what the SAs take; nothing is written before it can go."
     )
     section = Section("dumps", "Dumps", method, columns, [])
     for count in DUMPS:

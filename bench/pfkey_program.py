@@ -66,12 +66,25 @@ class Program:
     def fill(self, count: int) -> None:
         """Put in so many associations, as fast as can be."""
         for first in range(0, count, 1000):
-            spis = range(0x1000 + first, 0x1000 + min(first + 1000, count))
+            spis = range(0x100000 + first, 0x100000 + min(first + 1000, count))
             self._pipelined(_ADD, [_association(spi, keys=True) for spi in spis])
 
     def dump_secs(self, count: int) -> float:
         """Dump everything once; say how long it took."""
         return count / self._dump(count)
+
+    def begin_dump(self) -> None:
+        """Ask for everything, and read nothing yet."""
+        self._send(_DUMP, b"")
+
+    def receive(self) -> bytes:
+        """Read one message."""
+        return self._socket.recv(_LONGEST)
+
+    def add_and_delete(self, spi: int) -> None:
+        """Change the SAD twice."""
+        self._ask(_ADD, _association(spi, keys=True))
+        self._ask(_DELETE, _association(spi))
 
     def _one_by_one(self, kind: int, bodies: Sequence[bytes]) -> float:
         started = time.perf_counter()
@@ -136,7 +149,7 @@ def _address(kind: int, address: str, port: int = 0, protocol: int = 0) -> bytes
 def _association(spi: int, *, keys: bool = False) -> bytes:
     """Name an association; with keys, say all that ADD needs (AES-128-CBC, HMAC-SHA-1)."""
     body = _extension(1, struct.pack("!I", spi) + bytes((0, 1, 3, 12)) + bytes(4))
-    body += _address(5, "192.0.2.1") + _address(6, "192.0.2.2")
+    body += _address(5, "198.51.100.1") + _address(6, "198.51.100.2")
     if keys:
         body += _extension(8, struct.pack("=HH", 160, 0) + bytes(range(20)))
         body += _extension(9, struct.pack("=HH", 128, 0) + bytes(range(16)))

@@ -13,7 +13,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -302,7 +302,12 @@ class Daemon:
 
     def _wanted_mtu(self) -> int:
         sizes = {row.name: Sizes(row.iv_bytes, row.block_bytes, row.icv_bytes) for row in _core.algorithms()}
-        return device_mtu(self._path_mtu, self._engine.spd_dump(), self._engine.sad_dump(), sizes)
+        return device_mtu(self._path_mtu, self._engine.spd_dump(), self._associations(), sizes)
+
+    def _associations(self) -> Iterator[_core.SaView]:
+        """Give every SA, one at a time: a list of a million would not be small."""
+        moment = self._engine.sad_moment()
+        return (moment.view(nth) for nth in range(len(moment)))
 
     def _adjust_mtu(self) -> None:
         """Let the device's MTU follow what the SAs of the moment add; seldom, where there are very many."""
@@ -367,7 +372,7 @@ class Daemon:
     # Status
 
     def _ready_line(self) -> str:
-        policies, sas = len(self._engine.spd_dump()), len(self._engine.sad_dump())
+        policies, sas = len(self._engine.spd_dump()), len(self._engine.sad_moment())
         device = f", device {self._options.device}" if self._attachment is not None else ""
         return (
             f"sallet: ready: mode {self._options.mode}{device}, {policies} policies, {sas} SAs, "

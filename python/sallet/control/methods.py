@@ -52,7 +52,7 @@ class Methods:
         body: views.Json = {
             **self._status(),
             "uptime_secs": round(time.monotonic() - self._started, 3),
-            "sas": len(self._engine.sad_dump()),
+            "sas": len(self._engine.sad_moment()),
             "policies": len(self._engine.spd_dump()),
             "default_policy": self._engine.config()["default_policy"],
             "passed": views.passed(stats),
