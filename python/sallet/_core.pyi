@@ -186,19 +186,17 @@ class Engine:
     a mapping as `config()` returns it. All methods may be called from several threads.
     """
     def __new__(cls, /, *, seed: "Buffer | None" = None, clock: "str" = "system", configuration: "dict[str, Any] | None" = None) -> Engine: ...
-    def acquire_answered(self, /, id: SupportsIndex) -> bool:
+    def acquire_answered(self, /, id: SupportsIndex, sa: SaView) -> bool:
         """
-        Notes that the acquire of that number was answered, and may be made again. Says whether there was one.
+        Notes that the acquire of that number is answered by this SA, or that somebody works on it.
+
+        Says whether there was such an acquire, between the same two ends.
         """
     def acquire_failed(self, /, id: SupportsIndex) -> bool:
         """
         Takes back the acquire of that number (`AcquireEvent.id`), which nobody can answer: what waits is dropped.
 
         Says whether there was one (RFC 2367 §3.1.6).
-        """
-    def acquire_taken(self, /, id: SupportsIndex) -> bool:
-        """
-        Notes that somebody works on the acquire of that number: its time begins anew. Says whether there was one.
         """
     def advance(self, /, secs: SupportsFloat | SupportsIndex) -> None:
         """
@@ -272,6 +270,10 @@ class Engine:
     def sad_add(self, /, params: SaParams) -> SaView:
         """
         Adds a mature SA. Raises EngineError (exists, invalid-spi, unknown-algorithm, invalid-key-length, ...).
+        """
+    def sad_between(self, /, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address) -> bool:
+        """
+        Says whether there is any SA from `source` to `destination`, a larval one included.
         """
     def sad_delete(self, /, spi: SupportsIndex, protocol: str, destination: str | IPv4Address | IPv6Address, source: str | IPv4Address | IPv6Address | None = None) -> SaView:
         """

@@ -70,6 +70,8 @@ class Options:
     write_group: int | None = None
     keys_group: int | None = None
     quirks: tuple[str, ...] = ()
+    cleanup_on_close: bool = False
+    """Whether what a key manager made leaves with its connection."""
     mtu: int | None = None
     path_mtu: int | None = None
 
@@ -223,7 +225,13 @@ class Daemon:
         options = self._options
         dialects = quirks.dialects(options.quirks)
         access = Access(os.geteuid(), options.group, options.write_group, options.keys_group)
-        pfkey = PfkeyServer(self._engine, changes=self._changes, dialects=dialects, access=access)
+        pfkey = PfkeyServer(
+            self._engine,
+            changes=self._changes,
+            dialects=dialects,
+            access=access,
+            cleanup_on_close=options.cleanup_on_close,
+        )
         undo.callback(pfkey.close)
         pfkey.listen(options.run_dir / "pfkey.sock", options.personality.dialect)
         for dialect in dialects:
@@ -264,6 +272,7 @@ class Daemon:
         def events(_mask: int) -> None:
             for event in self._engine.take_events():
                 pfkey.engine_event(event)
+            self._changes.catch_up()
             self._check_datapath()
 
         self._selector.register(self._engine.event_fd(), selectors.EVENT_READ, events)

@@ -58,6 +58,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--keys-group", type=_group, metavar="NAME", help="of them, members of this group also see keys"
     )
     parser.add_argument(
+        "--cleanup-on-close",
+        action="store_true",
+        help="when a program that registered with PF_KEY (a key manager) goes, even by a crash, remove "
+        "the SAs and policies that it made",
+    )
+    parser.add_argument(
         "--setkey",
         action="append",
         default=[],
@@ -113,6 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
             write_group=arguments.write_group,
             keys_group=arguments.keys_group,
             personality=PERSONALITIES[arguments.personality],
+            cleanup_on_close=arguments.cleanup_on_close,
             quirks=tuple(dict.fromkeys(arguments.quirk)),
             udp_port=arguments.udp_port,
             mtu=arguments.mtu,

@@ -115,6 +115,7 @@ KAME: Final = Dialect(
     inbound_judges_forwarded=True,
     default_priority=0x80000000,
     spi_min=256,
+    update_rekeys=True,
     update_by_owner=True,
     reqid_max=0xFFFF,
     # The pages of QNX say so; the kernels of the BSDs keep half of them.
@@ -123,6 +124,11 @@ KAME: Final = Dialect(
     shapes=_shapes(large_window=(), nat=()),
     zero_limits_shown=False,
     dump_references=1,
+    # Each soft value is computed from itself in place of the hard one, so one of each pair is none.
+    proposed_soft=(1, 0, 28800),
+    proposed_hard=(1, 86400, 0),
+    relays_acquire=True,
+    larval_ends_silently=True,
     acquire_tells_reqid=True,
     errors_echo_request=True,
     promiscuous_copies_wrapped=True,
@@ -234,6 +240,7 @@ FREEBSD: Final = replace(
     cpi_is_raw=True,
     requests_max=4,
     limits_together=True,
+    update_rekeys=False,
     update_refuses_keys=True,
     update_compares=True,
     reqid_max=0xFFFFFFFF,

@@ -36,6 +36,7 @@ def _again(view: _core.PolicyView) -> _core.PolicyParams:
         priority=view.priority,
         judges_forwarded=view.judges_forwarded,
         owner=view.owner,
+        connection=view.connection,
         add_secs=view.add_secs,
         use_secs=view.use_secs,
     )
@@ -106,6 +107,7 @@ class Changes:
         self._turning: dict[int, tuple[_Turning, ...]] = {}
         self._undone = _Undone()
         self._grouping = False
+        self._events_dropped = 0
         self._rows = {row.name: row for row in _core.algorithms()}
         self._warned: set[str] = set()
         self._next_reqid = MANUAL_REQID_MAX + 1
@@ -230,6 +232,13 @@ class Changes:
         self._warn(view)
         return view
 
+    def sad_rekey(self, params: _core.SaParams) -> _core.SaView:
+        """Give an SA other keys. Raises EngineError, HookFailed; it keeps them where the hook fails."""
+        view = self.engine.sad_rekey(params)
+        self._sad_changed([view])
+        self._warn(view)
+        return view
+
     def sad_delete(
         self, spi: int, protocol: str, destination: _Address, source: _Address | None
     ) -> _core.SaView:
@@ -265,6 +274,31 @@ class Changes:
             self._follow(None)
         except HookFailed:
             logger.error("a policy expired, and the host's table could not follow")
+
+    def catch_up(self) -> None:
+        """Follow SAs whose end was not told, as nobody took the events in time."""
+        dropped = self.engine.stats().events_dropped
+        if dropped == self._events_dropped:
+            return
+        self._events_dropped = dropped
+        if self._turning:
+            try:
+                self._follow(None)
+            except HookFailed:
+                logger.error("events were lost, and the host's table could not follow")
+
+    def reservations_end(self, connection: int) -> None:
+        """Remove the SAs without keys that a connection made, which nobody will complete."""
+        self.engine.sad_delete_of(connection, larval=True)
+
+    def remove_of(self, connection: int) -> None:
+        """Remove what a connection made; there is nobody to tell of a failure."""
+        views = self.engine.sad_delete_of(connection)
+        try:
+            self._sad_changed(views)
+            self._removed(self.engine.spd_delete_of(connection))
+        except HookFailed:
+            logger.error("a key manager left, and the host's table could not follow")
 
     def _warn(self, view: _core.SaView) -> None:
         """Say, once for each reason, that what an SA asks for protects little."""

@@ -73,7 +73,7 @@ class Connection:
         self.who = who
         self.rights = rights
         self.handlers = handlers
-        self.peer = Peer()
+        self.peer = Peer(self.number)
         self.told_dropped = 0
         """Messages to everybody that this socket lost (ENOBUFS)."""
         self.unanswered = 0

@@ -128,6 +128,8 @@ class Dialect:
     """Whether UPDATE of a living association takes its lifetimes and skips its keys; refused otherwise."""
     update_refuses_keys: bool = False
     """Whether UPDATE of a living association must bring no keys; it may bring the same ones otherwise."""
+    update_rekeys: bool = False
+    """Whether UPDATE gives a living association other keys, with which it begins anew."""
     update_by_owner: bool = False
     """Whether only the process that made an association may update it."""
     update_compares: bool = False
@@ -163,6 +165,14 @@ class Dialect:
     """The scope that every policy of the SPD shows, where policies have one."""
     bare_policy_without_times: bool = False
     """Whether a policy without limits is told without its age, too."""
+    proposed_soft: tuple[int, int, int] = (0, 20 * 3600, 7 * 3600)
+    """Allocations, seconds and seconds of use that an ACQUIRE proposes for the soft lifetime."""
+    proposed_hard: tuple[int, int, int] = (0, 24 * 3600, 8 * 3600)
+    """The same for the hard one: a day, and eight hours of use."""
+    relays_acquire: bool = False
+    """Whether an ACQUIRE of a program goes on to the key managers; it is refused otherwise."""
+    larval_ends_silently: bool = False
+    """Whether an association that never got its keys ends without an EXPIRE."""
     acquire_tells_reqid: bool = False
     """Whether an ACQUIRE for a policy with a request id tells it in SA2."""
     errors_echo_request: bool = False

@@ -181,6 +181,7 @@ SALLET: Final = replace(
     empty_ipsec_is_none=False,
     spi_min=256,
     source_must_match=True,
+    relays_acquire=True,
     update_ignores_keys=False,
     protocols_must_match=True,
     shapes={

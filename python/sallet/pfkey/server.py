@@ -44,8 +44,12 @@ class PfkeyServer:
         dialects: Mapping[str, Dialect] = DIALECTS,
         access: Access | None = None,
         limits: Limits | None = None,
+        cleanup_on_close: bool = False,
     ) -> None:
-        """Serve an engine; `spd_changed` follows each change before its reply, see `Changes`."""
+        """Serve an engine; `spd_changed` follows each change before its reply, see `Changes`.
+
+        With `cleanup_on_close`, what a key manager (a connection that registered) made leaves with it.
+        """
         self.usage = Usage(Limits() if limits is None else limits)
         self.tap = Tap()
         self._engine = engine
@@ -59,6 +63,7 @@ class PfkeyServer:
         self._malformed = 0
         self._not_permitted = 0
         self._internal_errors = 0
+        self._cleans_up = cleanup_on_close
         self._gathered: list[tuple[bytes, Message]] = []
 
     def listen(self, path: Path, dialect: str) -> None:
@@ -81,7 +86,8 @@ class PfkeyServer:
         self._entrance.attach(selector)
 
     def close(self) -> None:
-        """Close every socket and remove the paths."""
+        """Close every socket and remove the paths; what their programs made stays."""
+        self._cleans_up = False
         for connection in list(self._connections):
             connection.close()
         self._entrance.close()
@@ -110,6 +116,10 @@ class PfkeyServer:
     def forget(self, connection: Connection) -> None:
         """Let go of a connection that is closed."""
         self._connections.pop(connection, None)
+        if connection.peer.reserved:
+            self._changes.reservations_end(connection.number)
+        if self._cleans_up and connection.peer.registered:
+            self._changes.remove_of(connection.number)
         self._told_dropped += connection.told_dropped
         self._entrance.left(connection.who)
 

@@ -76,6 +76,29 @@ VARIABLES: dict[str, Variable] = {
     ),
     "net.key.larval_lifetime": Variable("larval_secs", "seconds an SPI waits for its SA", low=1),
     "net.key.blockacq_lifetime": Variable("acquire_block_secs", "seconds until an ACQUIRE is repeated"),
+    "net.key.blockacq_count": Variable(
+        "acquire_block_count", "packets after which an ACQUIRE is repeated all the same; 0 never"
+    ),
+    "net.key.spi_minval": Variable(
+        "spi_min", "the lowest SPI given out where no range is asked for", low=256
+    ),
+    "net.key.spi_maxval": Variable(
+        "spi_max", "the highest SPI given out where no range is asked for", low=256
+    ),
+    "net.key.spi_trycnt": Variable("spi_tries", "SPIs drawn at random before the range is searched", low=1),
+    "net.key.esp_keymin": Variable(
+        "proposal_esp_key_bits", "the shortest cipher keys that an ACQUIRE proposes"
+    ),
+    "net.key.ah_keymin": Variable(
+        "proposal_ah_key_bits", "the shortest keys of integrity algorithms that an ACQUIRE proposes"
+    ),
+    "net.key.esp_auth": Variable(
+        "proposal_esp_authenticates",
+        "an ACQUIRE for ESP proposes ciphers: 0 alone, 1 with integrity",
+        {0: False, 1: True},
+    ),
+    "sallet.hold_packets": Variable("hold_packets", "packets that wait for one SA; 0 none"),
+    "sallet.hold_lifetime": Variable("hold_secs", "seconds that a packet waits for its SA", low=1),
     "net.key.prefered_oldsa": Variable(
         "prefer_old_sa", "of several SAs: 0 the newest, 1 the oldest", {0: False, 1: True}
     ),
@@ -113,7 +136,11 @@ def write(engine: Engine, name: str, text: str, variables: Mapping[str, Variable
         return
     if not variable.low <= number <= variable.high:
         raise _bad(name, text, variable)
-    engine.configure(variable.setting, number)
+    try:
+        engine.configure(variable.setting, number)
+    except OSError as error:
+        # Two ends of a range hold each other.
+        raise _bad(name, text, variable) from error
 
 
 def _variable(name: str, variables: Mapping[str, Variable]) -> Variable:

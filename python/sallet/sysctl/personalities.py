@@ -61,7 +61,22 @@ _COMMON: Final[dict[str, Any]] = {
     "df": "copy",
     "ipcomp_threshold": 90,
     "ipcomp_threshold_counts_headers": False,
+    "acquire_block_count": 0,
+    "hold_packets": 5,
+    "proposal_esp_key_bits": 128,
+    "proposal_esp_authenticates": True,
 }
+
+_KAME: Final[dict[str, Any]] = {
+    **_COMMON,
+    "allow_unprotected": True,
+    "acquire_block_count": 10,
+    # A packet without its SA is dropped there.
+    "hold_packets": 0,
+    "proposal_esp_key_bits": 256,
+    "proposal_esp_authenticates": False,
+}
+"""What the three systems have in common."""
 
 _OLD_SA: Final = "net.key.prefered_oldsa"
 """As NetBSD writes it; the others spell it with another r."""
@@ -75,7 +90,7 @@ QNX: Final = Personality(
     "qnx",
     "kame",
     "qnx",
-    {**_COMMON, "allow_unprotected": True, "prefer_old_sa": True, "df": "clear"},
+    {**_KAME, "prefer_old_sa": True, "df": "clear"},
     _OLD_SA_ELSEWHERE,
     frozenset({_OLD_SA}),
     {
@@ -95,7 +110,7 @@ NETBSD: Final = Personality(
     "netbsd",
     "netbsd",
     "netbsd",
-    {**_COMMON, "allow_unprotected": True},
+    _KAME,
     {
         **{
             f"net.inet.{protocol}.{level}": f"net.inet.ipsec.{protocol}_{level}"
@@ -104,6 +119,9 @@ NETBSD: Final = Personality(
         },
         "net.inet.ah.cleartos": "net.inet.ipsec.ah_cleartos",
         "net.inet.ah.offsetmask": "net.inet.ipsec.ah_offsetmask",
+        "net.key.spi_try": "net.key.spi_trycnt",
+        "net.key.spi_min_value": "net.key.spi_minval",
+        "net.key.spi_max_value": "net.key.spi_maxval",
     },
 )
 """NetBSD 7.1, with the names that its protocols have of their own."""
@@ -113,8 +131,7 @@ FREEBSD: Final = Personality(
     "freebsd",
     "freebsd",
     {
-        **_COMMON,
-        "allow_unprotected": True,
+        **_KAME,
         "prefer_old_sa": True,
         "df": "clear",
         # What has 90 bytes in all, headers included, is not compressed yet.

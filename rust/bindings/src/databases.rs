@@ -128,6 +128,12 @@ impl Engine {
         )))
     }
 
+    /// Says whether there is any SA from `source` to `destination`, a larval one included.
+    fn sad_between(&self, protocol: &str, source: Address, destination: Address) -> PyResult<bool> {
+        let protocol = words::protocol(protocol)?;
+        Ok(self.core.sad_between(protocol, source.0, destination.0))
+    }
+
     /// Returns one SA, or None.
     fn sad_lookup(&self, spi: u32, protocol: &str, destination: Address) -> PyResult<Option<SaView>> {
         let id = id(spi, protocol, &destination)?;

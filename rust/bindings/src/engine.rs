@@ -20,7 +20,7 @@ use crate::config;
 use crate::error::{bad_word, refused};
 use crate::events::{self, Signal};
 use crate::outcome::Outcome;
-use crate::snapshot::Stats;
+use crate::snapshot::{SaView, Stats};
 use crate::verdict::Verdict;
 use crate::words;
 
@@ -273,14 +273,11 @@ impl Engine {
         self.core.acquire_failed(id)
     }
 
-    /// Notes that somebody works on the acquire of that number: its time begins anew. Says whether there was one.
-    fn acquire_taken(&self, id: u32) -> bool {
-        self.core.acquire_taken(id, self.now())
-    }
-
-    /// Notes that the acquire of that number was answered, and may be made again. Says whether there was one.
-    fn acquire_answered(&self, id: u32) -> bool {
-        self.core.acquire_answered(id)
+    /// Notes that the acquire of that number is answered by this SA, or that somebody works on it.
+    ///
+    /// Says whether there was such an acquire, between the same two ends.
+    fn acquire_answered(&self, id: u32, sa: &SaView) -> bool {
+        self.core.acquire_answered(id, &sa.inner, self.now())
     }
 
     /// The counters: one for each drop reason, and what passed.

@@ -54,11 +54,15 @@ class House:
     """A server on an engine with one socket for each dialect."""
 
     def __init__(
-        self, directory: Path, spd_changed: Callable[[], None] | None = None, clock: str = "system"
+        self,
+        directory: Path,
+        spd_changed: Callable[[], None] | None = None,
+        clock: str = "system",
+        cleanup_on_close: bool = False,
     ) -> None:
         self.directory = directory
         self.engine = _core.Engine(seed=bytes(32), clock=clock)
-        self.server = PfkeyServer(self.engine, spd_changed=spd_changed)
+        self.server = PfkeyServer(self.engine, spd_changed=spd_changed, cleanup_on_close=cleanup_on_close)
         self.selector = selectors.DefaultSelector()
         for dialect in DIALECTS:
             self.server.listen(directory / f"pfkey.{dialect}.sock", dialect)
@@ -94,10 +98,12 @@ def make_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
     """Make servers, and close them afterwards."""
     made: list[House] = []
 
-    def make(spd_changed: Callable[[], None] | None = None, clock: str = "system") -> House:
+    def make(
+        spd_changed: Callable[[], None] | None = None, clock: str = "system", cleanup_on_close: bool = False
+    ) -> House:
         directory = tmp_path / str(len(made))
         directory.mkdir()
-        made.append(House(directory, spd_changed, clock))
+        made.append(House(directory, spd_changed, clock, cleanup_on_close))
         return made[-1]
 
     yield make

@@ -24,8 +24,10 @@ _FLAGS_UNDERSTOOD: Final = (
 _Ends = tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address]
 
 
-def sa_params(message: Message, dialect: Dialect, *, with_keys: bool = True) -> _core.SaParams:
-    """Read an ADD or an UPDATE.
+def sa_params(
+    message: Message, dialect: Dialect, *, with_keys: bool = True, connection: int = 0
+) -> _core.SaParams:
+    """Read an ADD or an UPDATE that came by a connection.
 
     Raises:
         Refusal: with what the message lacks or says wrong.
@@ -64,6 +66,7 @@ def sa_params(message: Message, dialect: Dialect, *, with_keys: bool = True) -> 
         original=_original(message, source, destination),
         flags=flags & ~_FLAGS_UNDERSTOOD,
         owner=message.pid,
+        connection=connection,
         raw_cpi=dialect.cpi_is_raw or bool(flags & SadbSaFlags.X_RAWCPI),
     )
 

@@ -62,7 +62,9 @@ def _ports(port: int) -> tuple[int, int]:
     return (0, 0xFFFF) if port == PORT_ANY else (port, port)
 
 
-def policy_params(message: Message, dialect: Dialect, new_reqid: Callable[[int], int]) -> _core.PolicyParams:
+def policy_params(
+    message: Message, dialect: Dialect, new_reqid: Callable[[int], int], connection: int = 0
+) -> _core.PolicyParams:
     """Read an SPDADD or an SPDUPDATE; `new_reqid(highest)` allocates an id for level `unique`.
 
     Raises:
@@ -90,6 +92,7 @@ def policy_params(message: Message, dialect: Dialect, new_reqid: Callable[[int],
         priority=policy.priority if dialect.policy_has_priority else dialect.default_priority,
         judges_forwarded=dialect.inbound_judges_forwarded and listed == "in",
         owner=message.pid,
+        connection=connection,
         add_secs=add_secs,
         use_secs=use_secs,
     )

@@ -24,7 +24,9 @@ _E: Final = SadbExtType
 # # the reply to ADD goes to all listeners, without keys
 def add(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Add a mature SA (RFC 2367 §3.1.3)."""
-    view = serving.changes.sad_add(convert.sa_params(message, serving.dialect))
+    params = convert.sa_params(message, serving.dialect, connection=peer.connection)
+    view = serving.changes.sad_add(params)
+    serving.answered(message, view)
     return [serving.association(message, view, Delivery.ALL)]
 
 

@@ -12,14 +12,14 @@ from typing import Final
 from sallet import _core
 from sallet.pfkey import render
 from sallet.pfkey.changes import Changes, HookFailed
-from sallet.pfkey.constants import SadbMsgType
+from sallet.pfkey.constants import SadbExtType, SadbMsgType
 from sallet.pfkey.convert import Refusal
 from sallet.pfkey.dialects import DIALECTS, Dialect
 from sallet.pfkey.handlers import associations, larval, listeners, policies
 from sallet.pfkey.handlers.events import Event, message_of
-from sallet.pfkey.handlers.replies import Peer, Reply
+from sallet.pfkey.handlers.replies import Peer, Reply, Spoken
 from sallet.pfkey.handlers.serving import Handler, Serving
-from sallet.pfkey.messages import Message
+from sallet.pfkey.messages import Message, Proposal
 
 _T: Final = SadbMsgType
 
@@ -89,9 +89,11 @@ class Handlers(Serving):
         if reply.type is _T.REGISTER:
             return replace(reply, extensions=self.supported())
         known = self.dialect.extension_numbers
-        return replace(
-            reply, extensions={kind: value for kind, value in reply.extensions.items() if kind in known}
-        )
+        told = {kind: value for kind, value in reply.extensions.items() if kind in known}
+        proposal = told.get(SadbExtType.PROPOSAL)
+        if isinstance(subject, Spoken) and isinstance(proposal, Proposal):
+            told[SadbExtType.PROPOSAL] = render.translated(proposal, subject.dialect, self.dialect)
+        return replace(reply, extensions=told)
 
     def event(self, event: Event) -> Message | None:
         """Say an event of the engine in this dialect; None where the dialect has no message for it."""

@@ -26,10 +26,13 @@ def message_of(serving: Serving, event: Event) -> Message | None:
     dialect = serving.dialect
     if isinstance(event, _core.AcquireEvent):
         view = serving.engine.spd_lookup(event.policy)
-        extensions = render.acquire(event, view, dialect, serving.proposed)
+        rules = render.Rules.of(serving.engine, serving.proposed)
+        extensions = render.acquire(event, view, dialect, rules)
         satype = dialect.satype_numbers[event.template.protocol]
         return Message(_T.ACQUIRE, satype, seq=event.id, extensions=extensions)
     if isinstance(event, _core.ExpireEvent):
+        if dialect.larval_ends_silently and event.sa.encryption is None and event.sa.authentication is None:
+            return None
         extensions = render.association(event.sa, _T.EXPIRE, dialect, hard=event.hard)
         return Message(_T.EXPIRE, dialect.satype_numbers[event.sa.protocol], extensions=extensions)
     if isinstance(event, _core.NewMappingEvent):

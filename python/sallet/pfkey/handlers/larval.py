@@ -19,9 +19,6 @@ from sallet.pfkey.messages import Message, Sa, SpiRange
 
 _E: Final = SadbExtType
 
-SPI_RANGE: Final = SpiRange(0x100, 0x0FFFFFFF)
-"""Where GETSPI looks if it is not told."""
-
 
 def getspi(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Reserve an SPI by a larval SA (RFC 2367 §3.1.1)."""
@@ -29,41 +26,58 @@ def getspi(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     source, destination = convert.ends(message)
     found = convert.protocol(message, serving.dialect)
     mode, reqid = convert.mode_and_reqid(message, serving.dialect)
-    asked = convert.maybe(message, _E.SPIRANGE, SpiRange) or SPI_RANGE
-    if asked.minimum > asked.maximum:
+    asked = convert.maybe(message, _E.SPIRANGE, SpiRange)
+    if asked is not None and (asked.minimum > asked.maximum or not asked.maximum):
         raise Refusal("out-of-range")
+    # Who is not told looks where the engine is told to.
+    lowest, highest = (asked.minimum, asked.maximum) if asked else (0, 0)
     spi = serving.engine.sad_getspi(
         found,
         source.address,
         destination.address,
         mode=mode,
         reqid=reqid,
-        minimum=asked.minimum,
-        maximum=asked.maximum,
+        minimum=lowest,
+        maximum=highest,
         owner=message.pid,
+        connection=peer.connection,
     )
+    peer.reserved = True
     view = serving.engine.sad_lookup(spi, found, destination.address)
     if view is None:
         raise Refusal("not-found")
+    serving.answered(message, view)
     return [serving.association(message, view, Delivery.ONE)]
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.2
+# # UPDATE turns a larval SA into a mature one, and is told without keys
 def update(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
-    """Complete a larval SA, or change the lifetimes of a living one (RFC 2367 §3.1.2)."""
+    """Complete a larval SA, or change a living one as far as the dialect lets it (RFC 2367 §3.1.2)."""
+    view = _updated(serving, message, peer)
+    serving.answered(message, view)
+    return [serving.association(message, view, Delivery.ALL)]
+
+
+def _updated(serving: Serving, message: Message, peer: Peer) -> _core.SaView:
     dialect, changes = serving.dialect, serving.changes
-    lives = dialect.update_by_owner and _to_update(serving, message).state != "larval"
-    if lives and dialect.update_refuses_keys:
-        if {_E.KEY_AUTH, _E.KEY_ENCRYPT} & set(message.extensions):
-            raise Refusal("invalid-state")
-        view = changes.sad_update(convert.sa_params(message, dialect, with_keys=False))
-        return [serving.association(message, view, Delivery.ALL)]
+
+    def params(*, with_keys: bool = True) -> _core.SaParams:
+        return convert.sa_params(message, dialect, with_keys=with_keys, connection=peer.connection)
+
+    if dialect.update_by_owner and _to_update(serving, message).state != "larval":
+        if dialect.update_rekeys:
+            return changes.sad_rekey(params())
+        if dialect.update_refuses_keys:
+            if {_E.KEY_AUTH, _E.KEY_ENCRYPT} & set(message.extensions):
+                raise Refusal("invalid-state")
+            return changes.sad_update(params(with_keys=False))
     try:
-        view = changes.sad_update(convert.sa_params(message, dialect))
+        return changes.sad_update(params())
     except _core.EngineError as error:
         if error.kind != "invalid-state" or not dialect.update_ignores_keys:
             raise
-        view = changes.sad_update(convert.sa_params(message, dialect, with_keys=False))
-    return [serving.association(message, view, Delivery.ALL)]
+        return changes.sad_update(params(with_keys=False))
 
 
 def _to_update(serving: Serving, message: Message) -> _core.SaView:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sallet.pfkey import convert
+from sallet.pfkey.constants import SadbExtType
 from sallet.pfkey.convert import Refusal
-from sallet.pfkey.handlers.replies import Delivery, Peer, Reply, reply
+from sallet.pfkey.handlers.replies import Delivery, Peer, Reply, Spoken, reply
 from sallet.pfkey.handlers.serving import Serving
-from sallet.pfkey.messages import Message
+from sallet.pfkey.messages import Message, Proposal
 
 
 def register(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
@@ -24,11 +26,30 @@ def register(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     return [reply(message, serving.supported(), delivery=Delivery.REGISTERED)]
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6
+# # an error from a key manager frees what waits
 def acquired(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
-    """Hear that a key manager failed: nothing waits for it, and nothing is answered (RFC 2367 §3.1.6)."""
+    """Hear that a key manager failed, or that a program needs an association (RFC 2367 §3.1.6).
+
+    A failure is not answered: what waits for that sequence number is dropped. A need goes on to key managers.
+    """
     if message.extensions:
-        return [serving.error(message, serving.dialect.unsupported_errno)]
+        return _needed(serving, message)
+    if message.errno and message.seq:
+        serving.engine.acquire_failed(message.seq)
     return []
+
+
+def _needed(serving: Serving, message: Message) -> Iterable[Reply]:
+    if not serving.dialect.relays_acquire:
+        return [serving.error(message, serving.dialect.unsupported_errno)]
+    source, destination = convert.ends(message)
+    convert.need(message, SadbExtType.PROPOSAL, Proposal)
+    found = convert.protocol(message, serving.dialect)
+    if serving.engine.sad_between(found, source.address, destination.address):
+        raise Refusal("exists")
+    said = Spoken(serving.dialect)
+    return [reply(message, message.extensions, delivery=Delivery.REGISTERED, subject=said)]
 
 
 def promisc(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:

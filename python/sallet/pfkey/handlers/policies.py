@@ -28,18 +28,19 @@ SPD_MESSAGES: Final = SPD_CHANGES | {_T.X_SPDGET, _T.X_SPDDUMP}
 """Messages about policies, whose association type says nothing."""
 
 
-def _params(serving: Serving, message: Message) -> _core.PolicyParams:
+def _params(serving: Serving, message: Message, peer: Peer) -> _core.PolicyParams:
     dialect = serving.dialect
     return convert.policy_params(
         message,
         dialect,
         lambda asked: serving.changes.new_reqid(asked, dialect.reqid_chosen_max, dialect.reqid_max),
+        peer.connection,
     )
 
 
 def spdadd(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Add a policy behind those of its priority."""
-    view = serving.changes.spd_add(_params(serving, message))
+    view = serving.changes.spd_add(_params(serving, message, peer))
     return [serving.policy(message, view, Delivery.ALL, 3)]
 
 
@@ -52,7 +53,7 @@ def spdsetidx(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]
 
 def spdupdate(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Replace the policy of the same selector, or add it."""
-    params = _params(serving, message)
+    params = _params(serving, message, peer)
     direction = convert.direction(message, serving.dialect)
     view = serving.changes.spd_update(params, direction, convert.selector(message, serving.dialect))
     return [serving.policy(message, view, Delivery.ALL, 3)]

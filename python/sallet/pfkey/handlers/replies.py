@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from sallet import _core
 from sallet.pfkey.constants import SadbExtType
@@ -33,8 +33,23 @@ class Delivery(Enum):
 class Peer:
     """What a connection has asked for itself."""
 
+    connection: int = 0
+    """Its number: what it makes is its own."""
     registered: set[int] = field(default_factory=set)
     promiscuous: bool = False
+    reserved: bool = False
+    """Whether it ever asked for an SPI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Whose numbers stand in a message that goes on as it came."""
+
+    dialect: Dialect
+
+
+Subject: TypeAlias = "_core.SaView | _core.PolicyView | Spoken"
+"""What a reply tells about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +57,7 @@ class Reply(Message):
     """A message with who hears it, and what it tells about, so that other dialects can tell it their way."""
 
     delivery: Delivery = Delivery.ONE
-    subject: _core.SaView | _core.PolicyView | None = field(default=None, repr=False)
+    subject: Subject | None = field(default=None, repr=False)
 
 
 def reply(
@@ -54,7 +69,7 @@ def reply(
     seq: int | None = None,
     reserved: int = 0,
     delivery: Delivery = Delivery.ONE,
-    subject: _core.SaView | _core.PolicyView | None = None,
+    subject: Subject | None = None,
 ) -> Reply:
     """Answer a message: its type, sequence number and process, with what is told."""
     return Reply(

@@ -41,6 +41,11 @@ class Serving:
         extensions = message.extensions if self.dialect.errors_echo_request else {}
         return reply(message, extensions, errno=number)
 
+    def answered(self, message: Message, view: _core.SaView) -> None:
+        """Note that what a message asked for is there, in answer to the ACQUIRE with its sequence number."""
+        if message.seq:
+            self.engine.acquire_answered(message.seq, view)
+
     def association(
         self, message: Message, view: _core.SaView, delivery: Delivery, state: str | None = None
     ) -> Reply:

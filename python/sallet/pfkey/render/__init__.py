@@ -6,6 +6,6 @@ Answers to RFC 2367 §3.1, <linux/pfkeyv2.h>, KAME.
 
 from sallet.pfkey.render.associations import association, new_mapping
 from sallet.pfkey.render.policies import policy
-from sallet.pfkey.render.proposals import acquire, supported
+from sallet.pfkey.render.proposals import Rules, acquire, supported, translated
 
-__all__ = ["acquire", "association", "new_mapping", "policy", "supported"]
+__all__ = ["Rules", "acquire", "association", "new_mapping", "policy", "supported", "translated"]

@@ -6,6 +6,7 @@ No database is asked and nothing is sent. Answers to RFC 2367 §3.1.6 and §3.1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sallet import _core
@@ -16,10 +17,30 @@ from sallet.pfkey.render.words import DIRECTIONS, MODES, host
 
 _E: Final = SadbExtType
 
-# What an ACQUIRE proposes for the lifetime of an association: a day, and eight hours of use.
-_PROPOSED_SOFT: Final = Lifetime(addtime=20 * 3600, usetime=7 * 3600)
-_PROPOSED_HARD: Final = Lifetime(addtime=24 * 3600, usetime=8 * 3600)
 _PROPOSED_REPLAY: Final = 32
+_NO_CIPHER: Final = "null"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What may be proposed: algorithms with their kinds (aead, cipher, auth), and the shortest keys."""
+
+    kinds: Mapping[str, str]
+    esp_key_bits: int = 0
+    ah_key_bits: int = 0
+    esp_authenticates: bool = True
+    """Whether ciphers are proposed with integrity, and not alone."""
+
+    @classmethod
+    def of(cls, engine: _core.Engine, kinds: Mapping[str, str]) -> Rules:
+        """Take the rules that an engine was configured with."""
+        config = engine.config()
+        return cls(
+            kinds,
+            config["proposal_esp_key_bits"],
+            config["proposal_ah_key_bits"],
+            config["proposal_esp_authenticates"],
+        )
 
 
 # = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.7
@@ -43,12 +64,9 @@ def _provided(rows: Iterable[AlgorithmRow], provided: frozenset[str]) -> list[Al
 
 
 def acquire(
-    event: _core.AcquireEvent, view: _core.PolicyView | None, dialect: Dialect, proposed: Mapping[str, str]
+    event: _core.AcquireEvent, view: _core.PolicyView | None, dialect: Dialect, rules: Rules
 ) -> dict[SadbExtType, Extension]:
-    """Ask for an association: its ends, the policy that asks, and what would do (RFC 2367 §3.1.6).
-
-    `proposed` tells the kind of each algorithm that may be named ("aead", "cipher", "auth" or "compression").
-    """
+    """Ask for an association: its ends, the policy that asks, and what would do (RFC 2367 §3.1.6)."""
     extensions: dict[SadbExtType, Extension] = {
         _E.ADDRESS_SRC: host(event.source),
         _E.ADDRESS_DST: host(event.destination),
@@ -62,30 +80,40 @@ def acquire(
     if template.reqid and dialect.acquire_tells_reqid:
         # Where a policy's requests are not told, the id that the association must have stands in SA2.
         extensions[_E.X_SA2] = Sa2(MODES[template.mode], 0, template.reqid)
-    extensions[_E.PROPOSAL] = Proposal(_PROPOSED_REPLAY, _combs(template.protocol, dialect, proposed))
+    extensions[_E.PROPOSAL] = Proposal(_PROPOSED_REPLAY, _combs(template.protocol, dialect, rules))
     return extensions
 
 
-def _combs(protocol: str, dialect: Dialect, proposed: Mapping[str, str]) -> tuple[Comb, ...]:
-    names = frozenset(proposed)
-    auths = _provided(dialect.auth, names)
+def _combs(protocol: str, dialect: Dialect, rules: Rules) -> tuple[Comb, ...]:
+    names = frozenset(rules.kinds)
+    auths = _long_enough(_provided(dialect.auth, names), rules.ah_key_bits)
     if protocol == "ipcomp":
         return tuple(
-            _comb(None, AlgorithmRow(number, name, 0, 0, 0)) for number, name in dialect.compress.items()
+            _comb(None, AlgorithmRow(number, name, 0, 0, 0), dialect)
+            for number, name in dialect.compress.items()
         )
     if protocol == "ah":
-        return tuple(_comb(auth, None) for auth in auths)
+        return tuple(_comb(auth, None, dialect) for auth in auths)
     combs: list[Comb] = []
-    for row in _provided(dialect.encrypt, names):
-        if proposed[row.name] == "aead":
-            combs.append(_comb(None, row))
+    for row in _long_enough(_provided(dialect.encrypt, names), rules.esp_key_bits):
+        if rules.kinds[row.name] == "aead" or not rules.esp_authenticates:
+            combs.append(_comb(None, row, dialect))
         else:
             # A MAC with an IV is AH's: ESP has one place for an IV, and it is the cipher's.
-            combs.extend(_comb(auth, row) for auth in auths if not auth.ivlen)
+            combs.extend(_comb(auth, row, dialect) for auth in auths if not auth.ivlen)
     return tuple(combs)
 
 
-def _comb(auth: AlgorithmRow | None, encrypt: AlgorithmRow | None) -> Comb:
+def _long_enough(rows: Iterable[AlgorithmRow], bits: int) -> list[AlgorithmRow]:
+    """Keep what takes keys of so many bits, and say that shorter ones will not do."""
+    return [
+        replace(row, minbits=max(row.minbits, bits))
+        for row in rows
+        if row.maxbits >= bits and not (bits and row.name == _NO_CIPHER)
+    ]
+
+
+def _comb(auth: AlgorithmRow | None, encrypt: AlgorithmRow | None, dialect: Dialect) -> Comb:
     return Comb(
         auth=auth.number if auth else 0,
         encrypt=encrypt.number if encrypt else 0,
@@ -93,6 +121,25 @@ def _comb(auth: AlgorithmRow | None, encrypt: AlgorithmRow | None) -> Comb:
         auth_maxbits=auth.maxbits if auth else 0,
         encrypt_minbits=encrypt.minbits if encrypt else 0,
         encrypt_maxbits=encrypt.maxbits if encrypt else 0,
-        soft=_PROPOSED_SOFT,
-        hard=_PROPOSED_HARD,
+        soft=_limits(dialect.proposed_soft),
+        hard=_limits(dialect.proposed_hard),
     )
+
+
+def _limits(values: tuple[int, int, int]) -> Lifetime:
+    allocations, addtime, usetime = values
+    return Lifetime(allocations, 0, addtime, usetime)
+
+
+def translated(proposal: Proposal, spoken: Dialect, heard: Dialect) -> Proposal:
+    """Say in one dialect what another proposes; what has no number there is left out."""
+    combs = (_translated(comb, spoken, heard) for comb in proposal.combs)
+    return replace(proposal, combs=tuple(comb for comb in combs if comb is not None))
+
+
+def _translated(comb: Comb, spoken: Dialect, heard: Dialect) -> Comb | None:
+    auth = heard.auth_numbers.get(spoken.auth_names.get(comb.auth, "")) if comb.auth else 0
+    encrypt = heard.encrypt_numbers.get(spoken.encrypt_names.get(comb.encrypt, "")) if comb.encrypt else 0
+    if auth is None or encrypt is None:
+        return None
+    return replace(comb, auth=auth, encrypt=encrypt)

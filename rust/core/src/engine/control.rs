@@ -168,6 +168,12 @@ impl Engine {
         removed.iter().map(|association| association.view()).collect()
     }
 
+    /// Whether there is any SA of a protocol between two ends, a larval one included.
+    #[must_use]
+    pub fn sad_between(&self, protocol: Protocol, source: IpAddr, destination: IpAddr) -> bool {
+        self.sad.read().has_pair(protocol, source, destination)
+    }
+
     /// The SA with this name, larval ones included.
     #[must_use]
     pub fn sad_lookup(&self, id: &SaId) -> Option<SaView> {

@@ -3,7 +3,7 @@
 //! Answers to: RFC 2367 sections 3.1.6 (ACQUIRE) and 3.1.8 (EXPIRE), RFC 3948 section 5 (new mappings).
 
 use super::config::Config;
-use crate::sa::{SaParams, SaView};
+use crate::sa::{SaParams, SaView, State};
 use crate::selector::SelectorKey;
 use crate::spd::PolicyView;
 use crate::terms::{PolicyId, Protocol, Template};
@@ -218,14 +218,26 @@ impl Events {
         Some(key)
     }
 
-    /// Lets the time of one acquire end at another moment; `false` if it is not remembered.
-    pub(super) fn renew_acquire(&mut self, id: u32, until: Instant) -> bool {
-        let key = self.find_acquire(id);
-        let pending = key.and_then(|key| self.acquires.get_mut(&key));
-        pending.is_some_and(|pending| {
+    /// Forgets one acquire if this SA is what it asks for, else lets its time end at another moment; `false` if it
+    /// is not remembered or is about other ends.
+    pub(super) fn answer_acquire(&mut self, id: u32, sa: &SaView, until: Instant) -> bool {
+        let Some(key) = self.find_acquire(id) else {
+            return false;
+        };
+        let ends = (sa.params.source, sa.params.id.destination);
+        let (asked, opposite) = ((key.source, key.destination), (key.destination, key.source));
+        if ends == asked && sa.state != State::Larval {
+            self.acquires.remove(&key);
+        } else if let Some(pending) = self
+            .acquires
+            .get_mut(&key)
+            .filter(|_| ends == asked || ends == opposite)
+        {
             (pending.until, pending.suppressed) = (until, 0);
-            true
-        })
+        } else {
+            return false;
+        }
+        true
     }
 
     fn find_acquire(&self, id: u32) -> Option<AcquireKey> {
@@ -297,6 +309,22 @@ mod tests {
         }
     }
 
+    fn view_for(acquire: AcquireKey, state: State) -> SaView {
+        SaView {
+            params: sa_for(acquire),
+            state,
+            created: crate::time::WallClock(0),
+            first_used: None,
+            bytes: 0,
+            packets: 0,
+            sequence: 0,
+            lease_limit: 0,
+            path_mtu: None,
+            window: None,
+            serial: 0,
+        }
+    }
+
     //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6
     //# repeated packets do not make repeated messages
     #[test]
@@ -356,15 +384,30 @@ mod tests {
         assert_eq!(ids, [1, 1, 1], "the first, the twelfth, the twenty-third");
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6
+    //# the sequence number ties an answer to what was asked
     #[test]
     fn an_acquire_that_is_worked_on_is_not_repeated() {
         let mut events = Events::default();
         acquire(&mut events, 2, 0, 10);
-        assert!(events.renew_acquire(1, Instant::from_secs(45)));
-        assert!(!events.renew_acquire(2, Instant::from_secs(45)));
+        let until = Instant::from_secs(45);
+        let opposite = AcquireKey {
+            source: key(2).destination,
+            destination: key(2).source,
+            ..key(2)
+        };
+        assert!(events.answer_acquire(1, &view_for(opposite, State::Mature), until));
+        assert!(!events.answer_acquire(2, &view_for(opposite, State::Mature), until));
+        assert!(!events.answer_acquire(1, &view_for(key(3), State::Mature), until));
         acquire(&mut events, 2, 44, 10);
         acquire(&mut events, 2, 45, 10);
         assert_eq!(core::iter::from_fn(|| events.pop()).count(), 2);
+        assert!(events.answer_acquire(2, &view_for(key(2), State::Larval), Instant::from_secs(100)));
+        acquire(&mut events, 2, 99, 10);
+        assert!(events.is_empty());
+        assert!(events.answer_acquire(2, &view_for(key(2), State::Mature), until));
+        acquire(&mut events, 2, 46, 10);
+        assert!(events.pop().is_some());
         events.forget_acquires(Some(Protocol::Ah));
         acquire(&mut events, 2, 46, 10);
         events.forget_acquires(Some(Protocol::Esp));

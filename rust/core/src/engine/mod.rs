@@ -36,7 +36,7 @@ pub use stats::{Count, DROP_REASONS, IpCompStats, Stats};
 
 use crate::crypto::iv::IvGenerator;
 use crate::error::Error;
-use crate::sa::{Lease, MemoryLease, Sad};
+use crate::sa::{Lease, MemoryLease, SaView, Sad};
 use crate::spd::Spd;
 use crate::time::{Instant, WallClock};
 use arc_swap::ArcSwap;
@@ -192,21 +192,16 @@ impl Engine {
         true
     }
 
-    /// Notes that a key manager works on an acquire: its time begins anew, what waits goes on waiting.
+    /// Notes that a key manager answers an acquire by an SA, with keys or still without. One between the ends that
+    /// were asked for, with keys, ends the acquire: it may be made again. Any other, the opposite direction
+    /// included, shows that somebody works on it: its time begins anew, what waits goes on waiting.
     ///
-    /// Returns `false` if no such acquire is waited for.
-    pub fn acquire_taken(&self, id: u32, now: Instant) -> bool {
-        let secs = self.config.load().larval_secs;
-        self.events
-            .lock()
-            .renew_acquire(id, now.plus(Duration::from_secs(secs)))
-    }
-
-    /// Notes that a key manager has answered an acquire: it may be made again.
-    ///
-    /// Returns `false` if no such acquire is waited for.
-    pub fn acquire_answered(&self, id: u32) -> bool {
-        self.events.lock().forget_acquire(id).is_some()
+    /// Returns `false` if no such acquire is waited for, or if it is about other ends.
+    //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6
+    //# the sequence number ties an answer to what was asked
+    pub fn acquire_answered(&self, id: u32, sa: &SaView, now: Instant) -> bool {
+        let until = now.plus(Duration::from_secs(self.config.load().larval_secs));
+        self.events.lock().answer_acquire(id, sa, until)
     }
 
     fn wall(&self, now: Instant) -> WallClock {

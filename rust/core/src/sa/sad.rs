@@ -216,6 +216,12 @@ impl Sad {
             .cloned()
     }
 
+    /// Whether there is any SA of a protocol between two ends, a larval one included.
+    #[must_use]
+    pub fn has_pair(&self, protocol: Protocol, source: IpAddr, destination: IpAddr) -> bool {
+        self.by_pair.contains_key(&(protocol, source, destination, 0))
+    }
+
     /// Takes out one SA; who still holds it cannot use it any more.
     ///
     /// # Errors

@@ -136,7 +136,10 @@ fn deleteall_takes_a_pair_and_flush_a_protocol() {
             .sad_add(sa(spi, source, destination, Mode::Any), START)
             .unwrap();
     }
+    assert!(engine.sad_between(Protocol::Esp, ip(A), ip(B)));
+    assert!(!engine.sad_between(Protocol::Ah, ip(A), ip(B)));
     let gone = engine.sad_delete_pair(Protocol::Esp, ip(A), ip(B));
+    assert!(!engine.sad_between(Protocol::Esp, ip(A), ip(B)));
     assert_eq!(
         gone.iter().map(|sa| sa.params.id.spi.0).collect::<Vec<_>>(),
         [0x1000, 0x1001]
