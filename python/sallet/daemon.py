@@ -29,6 +29,7 @@ from sallet.attach.mtu import Sizes, device_mtu
 from sallet.control import protocol, views
 from sallet.control.methods import Methods
 from sallet.control.server import ControlServer
+from sallet.control.variables import WRITES, Variables
 from sallet.control.views import Json
 from sallet.failure import Failure
 from sallet.pcb import protocol as pcb_protocol
@@ -238,7 +239,9 @@ class Daemon:
             pfkey.listen(options.run_dir / f"pfkey.{dialect}.sock", dialect)
         status = partial(self._status, pfkey)
         streams = {"monitor": partial(views.conversation, pfkey.tap)}
-        control = ControlServer(Methods(self._engine, status, self._guard_drops).table(), access, streams)
+        methods = Methods(self._engine, status, self._guard_drops).table()
+        methods |= Variables(self._engine, options.personality).table()
+        control = ControlServer(methods, access, streams, WRITES)
         undo.callback(control.close)
         control.listen(options.run_dir / protocol.SOCKET_NAME)
         pfkey.attach(self._selector)

@@ -35,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "policy": Verb("sallet.cli.policy", "list the SPD entries in the order they are asked"),
     "drops": Verb("sallet.cli.drops", "why packets went no further"),
     "explain": Verb("sallet.cli.explain", "what would happen to a packet, and which entry says so"),
+    "sysctl": Verb("sallet.cli.sysctl", "sysctl(8): show and set variables under the manuals' names"),
     "monitor": Verb("sallet.cli.monitor", "watch the PF_KEY conversation, decoded and live"),
     "algorithms": Verb("sallet.cli.algorithms", "the algorithms, their keys, and their PF_KEY numbers"),
     "setkey": Verb("sallet.cli.setkey", "setkey(8): edit the SAD and the SPD by hand", raw=True),

@@ -11,7 +11,7 @@ import logging
 import os
 import selectors
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from sallet import sockets
 from sallet.control import protocol
 from sallet.control.protocol import BadRequest, Refusal, Reply
 from sallet.failure import Failure
-from sallet.pfkey.rights import Access
+from sallet.pfkey.rights import ALL, Access, Rights
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,13 @@ class ControlServer:
         methods: Mapping[str, Method],
         access: Access | None = None,
         streams: Mapping[str, Stream] | None = None,
+        writes: Collection[str] = (),
     ) -> None:
-        """Serve methods, which answer once, and streams, which go on answering, to those who may read."""
+        """Serve methods, which answer once, and streams, which go on answering, to those who may read.
+
+        `writes` names methods that are for those who may write.
+        """
+        self._writes = frozenset(writes)
         self._methods = dict(methods)
         self._streams = dict(streams or {})
         self._access = Access(os.geteuid()) if access is None else access
@@ -77,13 +82,13 @@ class ControlServer:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def answer(self, line: bytes, *, permitted: bool = True) -> Reply:
+    def answer(self, line: bytes, rights: Rights = ALL) -> Reply:
         """Carry out one request line; whatever happens becomes a reply."""
         try:
             request = protocol.decode_request(line)
         except BadRequest as error:
             return Reply(0, refusal=Refusal("this is no request", why=str(error)))
-        if not permitted:
+        if not (rights.write if request.method in self._writes else rights.read):
             refusal = Refusal("you may not ask this daemon", request.method, _EACCES, _ASK_ROOT, "permission")
             return Reply(request.id, refusal=refusal)
         if request.method in self._streams:
@@ -115,8 +120,8 @@ class ControlServer:
             return  # It went away before it was met, or no descriptor is free; others still wait.
         accepted.setblocking(False)
         who = sockets.credentials(accepted)
-        permitted = self._access.rights(who.uid, who.groups).read
-        self._connections.add(_Connection(self, accepted, self._selector, self._connections, permitted))
+        rights = self._access.rights(who.uid, who.groups)
+        self._connections.add(_Connection(self, accepted, self._selector, self._connections, rights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +140,9 @@ class _Connection:
         stream: socket.socket,
         selector: selectors.BaseSelector,
         others: set[_Connection],
-        permitted: bool,
+        rights: Rights,
     ) -> None:
-        self._permitted = permitted
+        self._rights = rights
         self._server, self._stream, self._selector, self._others = server, stream, selector, others
         self._telling: list[Callable[[], None]] = []
         self._missed = 0
@@ -172,7 +177,7 @@ class _Connection:
         self._unread = rest
         for line in lines:
             if line.strip():
-                reply = self._server.answer(bytes(line), permitted=self._permitted)
+                reply = self._server.answer(bytes(line), self._rights)
                 self._unsent += protocol.encode_reply(reply)
                 if isinstance(reply, _Telling):
                     self._telling.append(reply.stream(partial(self._tell, reply.id)))

@@ -35,6 +35,9 @@ class Personality:
     meanings: Mapping[str, Variable] = field(default_factory=dict)
     """Names whose numbers mean something else than elsewhere."""
 
+    dumps: Mapping[str, str] = field(default_factory=dict)
+    """Names that show a whole database: "sad" or "spd"."""
+
     @property
     def variables(self) -> dict[str, Variable]:
         """The sysctl names that it has, with what they set."""
@@ -123,6 +126,7 @@ NETBSD: Final = Personality(
         "net.key.spi_min_value": "net.key.spi_minval",
         "net.key.spi_max_value": "net.key.spi_maxval",
     },
+    dumps={"net.key.dumpsa": "sad", "net.key.dumpsp": "spd"},
 )
 """NetBSD 7.1, with the names that its protocols have of their own."""
 
