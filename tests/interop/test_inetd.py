@@ -30,7 +30,7 @@ CLIENT6, SERVER6 = "2001:db8::1", "2001:db8::2"
 STRANGER = "192.0.2.3"
 """Another address of the client's host, of which nobody's policy knows."""
 FLOWS = [Flow(1, CLIENT, SERVER, suite=CBC), Flow(2, CLIENT6, SERVER6, suite=CBC)]
-ECHO, DAYTIME = 7, 13
+ECHO, CAT, DAYTIME = 7, 7001, 13
 SECRET = "what nobody on the wire may read"
 
 PROTECTED = """\
@@ -38,6 +38,7 @@ PROTECTED = """\
 echo	stream	tcp4	nowait	root	internal
 echo	stream	tcp6	nowait	root	internal
 echo	dgram	udp4	wait	root	internal
+7001	stream	tcp	nowait	nobody	/bin/cat	cat
 """
 CLEAR = """\
 #@
@@ -72,14 +73,15 @@ def daemons(hosts: tuple[Namespace, Namespace], daemon: Daemons, tmp_path: Path)
 
 
 def client_policies() -> str:
-    """SPD entries for what the client says to echo, and for what echo says."""
+    """SPD entries for what the client says to the protected services, and for what they say."""
     lines = []
     for flow in FLOWS:
         for upper in ("tcp", "udp"):
-            here, there = flow.left, f"{flow.right}[{ECHO}]"
-            rule = "ipsec esp/transport//require"
-            lines.append(f"spdadd {here} {there} {upper} -P out {rule};\n")
-            lines.append(f"spdadd {there} {here} {upper} -P in {rule};\n")
+            for port in (ECHO, CAT):
+                here, there = flow.left, f"{flow.right}[{port}]"
+                rule = "ipsec esp/transport//require"
+                lines.append(f"spdadd {here} {there} {upper} -P out {rule};\n")
+                lines.append(f"spdadd {there} {here} {upper} -P in {rule};\n")
     return "".join(lines)
 
 
@@ -99,15 +101,16 @@ def test_policies_of_the_file_on_the_wire(
     client, server = hosts
     capture = Capture(client, LINK, all_spis(FLOWS), [SECRET.encode()])
     inetd = InetdProcess(server, tmp_path, PROTECTED + CLEAR, "--run-dir", daemons[1].run_dir)
-    assert inetd.ready_line == "sallet inetd: ready: 4 of 4 services\n", inetd.said()
+    assert inetd.ready_line == "sallet inetd: ready: 5 of 5 services\n", inetd.said()
     protected: list[Question] = [
         ("tcp", SERVER, ECHO, SECRET),
         ("tcp", SERVER6, ECHO, SECRET),
         ("udp", SERVER, ECHO, SECRET),
+        ("tcp", SERVER, CAT, SECRET),
     ]
     answers = ask(client, *protected, ("tcp", SERVER, DAYTIME, "what time is it?"))
-    assert answers[:3] == [SECRET] * 3
-    assert answers[3].count(":") == 2
+    assert answers[:4] == [SECRET] * 4
+    assert answers[4].count(":") == 2
     heard = capture.end()
     assert (heard.others_lost, heard.readable) == (0, 0)
     assert in_clear(heard) == {(CLIENT, DAYTIME), (SERVER, DAYTIME)}

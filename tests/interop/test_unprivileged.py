@@ -23,6 +23,18 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD_SECS = 1200
 INSTALL_SECS = 300
 DEMO_SECS = 60
+PROGRAM = """\
+#include <sys/types.h>
+#include <netinet/in.h>
+#include <netinet6/ipsec.h>
+#include <stdio.h>
+
+int main(void)
+{
+	char text[] = "out ipsec esp/transport//require";
+	return printf("%d\\n", ipsec_get_policylen(ipsec_set_policy(text, sizeof(text) - 1))) < 0;
+}
+"""
 KEPT = ("PIP_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 """How this machine reaches its package index; nothing else of our environment is handed on."""
 
@@ -122,3 +134,8 @@ def test_nobody_installs_the_wheel_and_runs_the_demo(wheel: Path, home: Path) ->
     sallet = home / "own/bin/sallet"
     assert sallet.stat().st_uid == NOBODY
     demo_ran(as_nobody(home, *without_privilege(), sallet, "demo", timeout=DEMO_SECS))
+    # What built the wheel can compile C, too: the headers and the library came along.
+    (home / "program.c").write_text(PROGRAM)
+    build = f"cc $({sallet} config --cflags --libs --dialect netbsd) program.c -o program && ./program"
+    built = as_nobody(home, "sh", "-c", build, timeout=DEMO_SECS)
+    assert (built.returncode, built.stdout, built.stderr) == (0, "24\n", "")

@@ -106,7 +106,7 @@ def _become_preloaded(dialect: str) -> None:
     from sallet.cli.run import preloaded_environment
 
     environment = preloaded_environment(dialect, default_run_dir().absolute())
-    if _is_preloaded():
+    if _is_preloaded() and all(os.environ.get(name) == text for name, text in environment.items()):
         return
     if "SALLET_INETD" in os.environ:
         raise Failure(

@@ -6,6 +6,7 @@ Answers to: inetd(8): SIGHUP reads the file again, and a service that stays keep
 
 from __future__ import annotations
 
+import errno
 import logging
 import selectors
 import signal
@@ -31,6 +32,9 @@ _REST_SECS: Final = 600.0
 """A service that was asked for more often rests so long."""
 _TAKING_SECS: Final = 0.1
 """A program that shares its datagram socket has so long to take the datagram it was started for."""
+_SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_SCARCITY_SECS: Final = 1.0
+"""Where there is no descriptor left, a connection stays in the queue so long."""
 _DATAGRAM_BYTES: Final = 65535
 
 Reread = Callable[[], Configuration]
@@ -209,6 +213,8 @@ class Inetd:
             return
         except OSError as error:
             logger.warning("%s: a connection was lost: %s", running.service, error.strerror)
+            if error.errno in _SCARCE:
+                self._rest(running, _SCARCITY_SECS)
             return
         if running.service.program is not None:
             with connection:

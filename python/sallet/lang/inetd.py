@@ -143,14 +143,20 @@ class _Reader:
         """Read the whole file."""
         entry: list[Token] = []
         for number, line in enumerate(self.lines, 1):
-            continued = line[:1] in (" ", "\t") and line.strip() != ""
-            if not continued:
+            words = [Token(each.group(), number, each.start() + 1) for each in _TOKEN.finditer(line)]
+            indented = line[:1] in (" ", "\t") and words != []
+            if not indented:
                 self._entry(entry)
                 entry = []
             if line.startswith(MARK):
                 self.policies = self.policy_lines.read(line, number)
-            elif not line.startswith("#"):
-                entry += [Token(each.group(), number, each.start() + 1) for each in _TOKEN.finditer(line)]
+            elif indented and words[0].text.startswith(MARK):
+                # As a comment it would leave in clear what somebody meant to protect.
+                self._note(
+                    "error", words[0], "a line of policies begins in the first column", "indent nothing"
+                )
+            elif words and not words[0].text.startswith("#"):
+                entry += words
         self._entry(entry)
         return self.found
 
