@@ -27,7 +27,7 @@ def commands() -> list[list[str]]:
     """Every `sallet VERB …` of the README's shell blocks, as words."""
     blocks = re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    words = [shlex.split(part, comments=True) for line in lines for part in line.split(";")]
+    words = [shlex.split(part, comments=True) for line in lines for part in re.split("[;&]", line)]
     return [each for each in words if each[:1] == ["sallet"]]
 
 
