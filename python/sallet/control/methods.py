@@ -56,6 +56,7 @@ class Methods:
             "policies": len(self._engine.spd_dump()),
             "default_policy": self._engine.config()["default_policy"],
             "passed": views.passed(stats),
+            "waiting_for_sa": stats.outbound_waiting,
             "dropped_packets": sum(stats.drops.values()),
             "events_dropped": stats.events_dropped,
         }
