@@ -66,6 +66,10 @@ test-inetd: build ## `sallet inetd`: services of an inetd.conf, and ESP on the w
 interop: build ## every algorithm, protection, mode and size with a real Linux kernel (root; rewrites docs/interop.md)
 	PYTHONPATH=tests $(PYTHON) -m interop.matrix $(ARGS)
 
+.PHONY: pfkey-differences
+pfkey-differences: build ## PF_KEY beside a real Linux kernel's (root; rewrites docs/pfkey-differences.md)
+	PYTHONPATH=tests $(PYTHON) -m interop.pfkey $(ARGS)
+
 .PHONY: test-interop
 test-interop: build ## only the tests against other implementations (namespaces, a real Linux kernel, scapy)
 	$(PYTHON) -m pytest tests/interop

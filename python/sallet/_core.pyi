@@ -310,6 +310,12 @@ class Engine:
         Keeps every SA (of one protocol) as it is now, in order of insertion or, with `newest_first`, against
         it; with `states`, those of the first state come first.
         """
+    def sad_move(self, /, spi: SupportsIndex, protocol: str, destination: str | IPv4Address | IPv6Address, *, new_source: str | IPv4Address | IPv6Address, new_destination: str | IPv4Address | IPv6Address, encap: tuple[SupportsIndex, SupportsIndex] | None = None) -> SaView:
+        """
+        Lets an SA stand between other ends, with the keys, numbers and counters that it has; returns it.
+
+        Raises EngineError (not-found, invalid-state, invalid-selector, exists).
+        """
     def sad_rekey(self, /, params: SaParams) -> SaView:
         """
         Gives an SA new keys; it begins anew under its name. Raises EngineError (not-found, invalid-state, ...).

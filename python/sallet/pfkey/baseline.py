@@ -40,6 +40,8 @@ REQUIRED: Final[dict[Msg, tuple[Ext, ...]]] = {
     Msg.X_SPDDELETE: SPD_KEY,
     Msg.X_SPDGET: (Ext.X_POLICY,),
     Msg.X_SPDDELETE2: (Ext.X_POLICY,),
+    Msg.X_SPDSETIDX: SPD_KEY,
+    Msg.X_MIGRATE: SPD_KEY,
 }
 
 LIMITS: Final = (Ext.LIFETIME_HARD, Ext.LIFETIME_SOFT)
@@ -61,8 +63,10 @@ ERRNO: Final = {
     "invalid-selector": errno.EINVAL,
     "out-of-range": errno.EINVAL,
     "full": errno.ENOBUFS,
+    "nothing-to-move": errno.ENODATA,
     "no-entries": errno.ENOENT,
     "unknown-satype": errno.EINVAL,
+    "unspecified-satype": errno.EINVAL,
     "missing-extension": errno.EINVAL,
     "unknown-protocol": errno.EINVAL,
     "too-many-requests": errno.ELOOP,

@@ -6,7 +6,7 @@ No message and no dialect enters. Answers to RFC 4301 §4.4.1: the host never do
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias
@@ -26,13 +26,13 @@ class HookFailed(Exception):
     """What follows a change could not be done; the change was undone where it can be."""
 
 
-def _again(view: _core.PolicyView) -> _core.PolicyParams:
-    """Make the params that would add an entry once more."""
+def _again(view: _core.PolicyView, templates: Sequence[_core.Template] | None = None) -> _core.PolicyParams:
+    """Make the params that would add an entry once more, with other templates if they are given."""
     return _core.PolicyParams(
         view.direction,
         view.selector,
         view.action,
-        view.templates,
+        view.templates if templates is None else templates,
         priority=view.priority,
         judges_forwarded=view.judges_forwarded,
         owner=view.owner,
@@ -180,7 +180,7 @@ class Changes:
         except _core.EngineError as error:
             if error.kind != "exists":
                 raise
-        old = self._find(direction, selector)
+        old = self.find(direction, selector)
         view = self.engine.spd_update(params)
         self._note(view)
         if old is None:
@@ -201,6 +201,14 @@ class Changes:
         view = self.engine.spd_delete_id(number)
         self._removed([view])
         return view
+
+    def spd_move(self, view: _core.PolicyView, templates: Sequence[_core.Template]) -> _core.PolicyView:
+        """Give an entry other templates. Raises EngineError, HookFailed."""
+        moved = self.engine.spd_update(_again(view, templates))
+        self._note(moved)
+        self._undone.replace(view)
+        self._changed()
+        return moved
 
     def spd_flush(self) -> int:
         """Remove every entry and return how many there were. Raises HookFailed."""
@@ -238,6 +246,25 @@ class Changes:
         self._sad_changed([view])
         self._warn(view)
         return view
+
+    def sad_move(
+        self,
+        view: _core.SaView,
+        source: _Address,
+        destination: _Address,
+        encap: tuple[int, int] | None = None,
+    ) -> _core.SaView:
+        """Let an SA stand between other ends. Raises EngineError, HookFailed; the hook undoes no move."""
+        moved = self.engine.sad_move(
+            view.spi,
+            view.protocol,
+            view.destination,
+            new_source=source,
+            new_destination=destination,
+            encap=encap or view.encap,
+        )
+        self._sad_changed([view, moved])
+        return moved
 
     def sad_delete(
         self, spi: int, protocol: str, destination: _Address, source: _Address | None
@@ -365,7 +392,8 @@ class Changes:
     def _drop_sa(self, view: _core.SaView) -> None:
         self.engine.sad_delete(view.spi, view.protocol, view.destination, view.source)
 
-    def _find(self, direction: str, selector: _core.Selector) -> _core.PolicyView | None:
+    def find(self, direction: str, selector: _core.Selector) -> _core.PolicyView | None:
+        """Look an entry up by direction and selector."""
         for view in self.engine.spd_dump():
             if view.direction == direction and view.selector == selector:
                 return view

@@ -21,6 +21,7 @@ _KEYS: Final = (SadbExtType.KEY_AUTH, SadbExtType.KEY_ENCRYPT)
 _KEY_AT: Final = WORD_BYTES
 """Where the key begins in its extension."""
 _MESSAGE_TYPES: Final = {int(kind): kind for kind in SadbMsgType if kind is not SadbMsgType.RESERVED}
+_RESERVED: Final = slice(6, 8)
 
 
 class Malformed(Exception):
@@ -31,6 +32,17 @@ class Malformed(Exception):
         super().__init__(errno.errorcode.get(number, str(number)))
         self.errno = number
         self.send_failed = send_failed
+
+
+def decode_request(data: bytes, dialect: Dialect) -> Message:
+    """Read what a program asks, whose reserved field has to be zero where the dialect looks at it.
+
+    Raises:
+        Malformed: as `decode`, and for a reserved field that is not zero.
+    """
+    if dialect.reserved_refused and len(data) >= HEADER_BYTES and any(data[_RESERVED]):
+        raise Malformed(errno.EINVAL, send_failed=dialect.bad_header_fails_send)
+    return decode(data, dialect)
 
 
 # = https://www.rfc-editor.org/rfc/rfc2367#section-2
@@ -47,7 +59,7 @@ def decode(data: bytes, dialect: Dialect) -> Message:
     message_type = _MESSAGE_TYPES.get(kind)
     if version != PF_KEY_V2 or message_type is None or kind > dialect.last_message:
         raise Malformed(errno.EINVAL, send_failed=dialect.bad_header_fails_send)
-    if length * WORD_BYTES != len(data):
+    if length != len(data) // WORD_BYTES:
         raise Malformed(dialect.short_errno, send_failed=True)
     try:
         extensions = _extensions(data, dialect)
@@ -63,6 +75,8 @@ def _extensions(data: bytes, dialect: Dialect) -> dict[SadbExtType, Extension]:
     extensions: dict[SadbExtType, Extension] = {}
     at, end = HEADER_BYTES, len(data)
     while at < end:
+        if end - at < WORD_BYTES:
+            raise Refused
         length, number = EXT.unpack_from(data, at)
         size = length * WORD_BYTES
         if size == 0 or at + size > end or number == 0:

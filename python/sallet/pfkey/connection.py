@@ -84,6 +84,7 @@ class Connection:
         self._events = 0
         self._waiting: deque[bytes | DumpStream] = deque()
         self._held: bytes | None = None
+        self._pumping = False
         self._waiting_bytes = 0
         self._dumps = 0
         self._missing = False
@@ -227,12 +228,19 @@ class Connection:
 
     def pump(self) -> None:
         """Send as much as the socket and this turn take."""
-        for _ in range(SENDS_A_TURN):
-            if self._held is None:
-                self._held = self._next()
-            if self._held is None or not self._send(self._held):
-                break
-            self._held = None
+        # A promiscuous socket is told each message of its own dump while that message is made.
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            for _ in range(SENDS_A_TURN):
+                if self._held is None:
+                    self._held = self._next()
+                if self._held is None or not self._send(self._held):
+                    break
+                self._held = None
+        finally:
+            self._pumping = False
         self._watch()
 
     def _next(self) -> bytes | None:

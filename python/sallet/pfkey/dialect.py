@@ -80,6 +80,8 @@ class Dialect:
     """send() failure for a message shorter than its header or unlike its length field."""
     bad_header_fails_send: bool = True
     """Whether a wrong version or type fails send(); it is answered with an errno otherwise."""
+    reserved_refused: bool = False
+    """Whether a request whose reserved field is not zero is treated like one of a wrong version."""
     bad_extension_fails_send: bool = False
     """Whether a malformed extension fails send(); it is answered with an errno otherwise."""
     unknown_extension_ignored: bool = False
@@ -104,6 +106,12 @@ class Dialect:
     """Whether IPComp always shows the low half of the SPI; X_RAWCPI asks for it otherwise."""
     any_mode: str = "transport"
     """What mode 0 of an association means."""
+    any_request_mode: str | None = "transport"
+    """What mode 0 of a policy's request means; None refuses it."""
+    compress_numbers_max: int = 0xFF
+    """Highest compression number that is unknown and not wrong."""
+    key_bits_as_listed: bool = False
+    """Whether keys must have the lengths that REGISTER lists; those that the engine takes otherwise."""
     default_level: str = "require"
     """What level 0 of a request means."""
     unknown_level: str | None = None
@@ -118,10 +126,16 @@ class Dialect:
     """Whether an `ipsec` policy without requests is stored as `none`; it is refused otherwise."""
     requests_max: int = 6
     """Most transforms that one policy may ask for."""
+    policy_ids_have_list: bool = False
+    """Whether a policy's id names its list in three bits, so that many ids are wrong and not absent."""
+    setidx_replaces: bool = False
+    """Whether SPDSETIDX replaces an entry as SPDUPDATE does, and is told as SPDADD."""
     limits_together: bool = False
     """Whether an association has both its limits, hard and soft, or neither."""
     spi_min: int = 0
     """Lowest SPI that ADD accepts for ESP and AH."""
+    cpi_range_cut: bool = True
+    """Whether a range for a CPI is cut to 16 bits; refused where it is larger, otherwise."""
     source_must_match: bool = True
     """Whether GET and DELETE compare the source address, too."""
     update_ignores_keys: bool = False
@@ -155,6 +169,8 @@ class Dialect:
     """Whether lifetimes without any limit are told; they are left out otherwise."""
     sequence_in_state: bool = True
     """Whether SA2 shows the last sequence number."""
+    policies_without_satype: bool = False
+    """Whether what is told about a policy has association type 0, whatever was asked."""
     reference_counts: bool = False
     """Whether `sadb_msg_reserved` of policies holds what Linux' reference count would be."""
     dump_references: int = 0

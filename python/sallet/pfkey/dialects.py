@@ -73,20 +73,23 @@ def _linux_shapes(
         **dict.fromkeys((Msg.GET, Msg.DUMP), asked),
         Msg.EXPIRE: (*front, *back),
         Msg.X_NAT_T_NEW_MAPPING: (Ext.SA, *ADDRESSES, Ext.X_NAT_T_SPORT, Ext.X_NAT_T_DPORT),
-        **dict.fromkeys((Msg.X_SPDADD, Msg.X_SPDUPDATE, Msg.X_SPDDELETE, Msg.X_SPDDELETE2), policy),
+        **dict.fromkeys((Msg.X_SPDADD, Msg.X_SPDUPDATE, Msg.X_SPDSETIDX), policy),
+        **dict.fromkeys((Msg.X_SPDDELETE, Msg.X_SPDDELETE2), policy),
         **dict.fromkeys((Msg.X_SPDGET, Msg.X_SPDDUMP), policy),
     }
 
 
 _LINUX_ERRNO_BY_MESSAGE: Final = {
-    (Msg.ADD, "unknown-satype"): errno.EPROTONOSUPPORT,
-    (Msg.UPDATE, "unknown-satype"): errno.EPROTONOSUPPORT,
+    (Msg.ADD, "unspecified-satype"): errno.EPROTONOSUPPORT,
+    (Msg.UPDATE, "unspecified-satype"): errno.EPROTONOSUPPORT,
+    (Msg.GET, "unspecified-satype"): errno.ESRCH,
+    (Msg.DELETE, "unspecified-satype"): errno.ESRCH,
     (Msg.GET, "unknown-satype"): errno.ESRCH,
     (Msg.DELETE, "unknown-satype"): errno.ESRCH,
     (Msg.X_SPDDELETE, "not-found"): errno.ENOENT,
-    # A Linux policy id names its list in three bits; most unknown ids fail on those.
-    (Msg.X_SPDGET, "not-found"): errno.EINVAL,
-    (Msg.X_SPDDELETE2, "not-found"): errno.EINVAL,
+    (Msg.X_MIGRATE, "not-found"): errno.ENOENT,
+    (Msg.X_SPDGET, "not-found"): errno.ENOENT,
+    (Msg.X_SPDDELETE2, "not-found"): errno.ENOENT,
 }
 
 LINUX: Final = Dialect(
@@ -108,12 +111,20 @@ LINUX: Final = Dialect(
     request_header_bytes=16,
     policy_has_priority=True,
     unknown_extension_ignored=True,
+    reserved_refused=True,
     replay_max=32,
     flags_kept=Flag.X_NOECN | Flag.X_DECAP_DSCP | Flag.X_NOPMTUDISC,
     cpi_is_raw=True,
+    any_request_mode=None,
+    compress_numbers_max=4,
+    key_bits_as_listed=True,
     unknown_level="require",
     directions={1: "in", 2: "out", 3: "fwd"},
     empty_ipsec_is_none=True,
+    cpi_range_cut=False,
+    policy_ids_have_list=True,
+    setidx_replaces=True,
+    limits_together=True,
     source_must_match=False,
     update_ignores_keys=True,
     protocols_must_match=False,
@@ -121,6 +132,7 @@ LINUX: Final = Dialect(
     # Linux tells keys to every socket; each of them could dump them, too.
     shapes=_linux_shapes(proxy=(Ext.ADDRESS_PROXY,), told_keys=KEYS, replay=()),
     sequence_in_state=False,
+    policies_without_satype=True,
     reference_counts=True,
     dump_newest_first=True,
     dump_counts_down=False,
@@ -171,6 +183,12 @@ SALLET: Final = replace(
     ),
     extension_numbers={**LINUX.extension_numbers, Ext.X_SA_REPLAY: 64},
     unknown_extension_ignored=False,
+    any_request_mode="transport",
+    key_bits_as_listed=False,
+    limits_together=False,
+    cpi_range_cut=True,
+    policy_ids_have_list=False,
+    policies_without_satype=False,
     replay_max=255,
     flags_kept=(
         LINUX.flags_kept | Flag.X_OLD | Flag.X_CYCSEQ | Flag.X_ESN | Flag.X_RAWCPI | Flag.X_NATT_KEEPALIVE

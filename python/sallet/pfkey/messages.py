@@ -170,6 +170,32 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    """Between which addresses the associations of a dump stand; prefixes are counted in bits."""
+
+    version: int | None
+    """4, 6, or None for both."""
+    source: bytes
+    """16 octets, as the destination; an IPv4 address is followed by zeros."""
+    source_bits: int
+    destination: bytes
+    destination_bits: int
+
+    def fits(self, source: IPv4Address | IPv6Address, destination: IPv4Address | IPv6Address) -> bool:
+        """Say whether two addresses are among those that are asked for."""
+        if self.version not in (None, source.version):
+            return False
+        return _begins(source, self.source, self.source_bits) and _begins(
+            destination, self.destination, self.destination_bits
+        )
+
+
+def _begins(address: IPv4Address | IPv6Address, prefix: bytes, bits: int) -> bool:
+    whole = int.from_bytes(address.packed.ljust(16, b"\0"), "big")
+    return (whole ^ int.from_bytes(prefix, "big")) >> (128 - bits) == 0
+
+
+@dataclass(frozen=True, slots=True)
 class Opaque:
     """The body of an extension that is known by number only and passed through unread."""
 
@@ -190,6 +216,7 @@ Extension: TypeAlias = (
     | NatType
     | NatPort
     | Replay
+    | Filter
     | Opaque
 )
 

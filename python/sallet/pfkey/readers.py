@@ -19,6 +19,7 @@ from sallet.pfkey.layouts import (
     ADDRESS_BYTES,
     ALGORITHM,
     COMB,
+    FILTER,
     HALF,
     IDENTITY,
     INET6_BYTES,
@@ -40,6 +41,7 @@ from sallet.pfkey.messages import (
     Algorithm,
     Comb,
     Extension,
+    Filter,
     Identity,
     Key,
     Lifetime,
@@ -188,6 +190,15 @@ def _parse_replay(data: bytes, dialect: Dialect) -> Replay:
     return Replay(*WORD.unpack_from(data, 4))
 
 
+def _parse_filter(data: bytes, dialect: Dialect) -> Filter:
+    source, destination, family, source_bits, destination_bits = FILTER.unpack_from(data, 4)
+    version = {INET_FAMILY: 4, dialect.inet6_family: 6}.get(family)
+    longest = 32 if version == 4 else 128
+    if source_bits > longest or destination_bits > longest:
+        raise Refused
+    return Filter(version, source, source_bits, destination, destination_bits)
+
+
 def _parse_opaque(data: bytes, dialect: Dialect) -> Opaque:
     return Opaque(data[4:])
 
@@ -258,6 +269,7 @@ _PARSERS: Final[dict[SadbExtType, tuple[Parser, int]]] = {
     _E.X_NAT_T_DPORT: (_parse_nat_port, 8),
     _E.X_NAT_T_OAI: (_parse_address, 0),
     _E.X_SA_REPLAY: (_parse_replay, 8),
+    _E.X_FILTER: (_parse_filter, 40),
     _E.X_NEW_ADDRESS_SRC: (_parse_address, 0),
     _E.X_NEW_ADDRESS_DST: (_parse_address, 0),
 }

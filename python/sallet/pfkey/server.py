@@ -12,13 +12,16 @@ import os
 import selectors
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from sallet import _core
 from sallet.pfkey import codec
 from sallet.pfkey.changes import Changes, HookFailed
 from sallet.pfkey.connection import Connection
+from sallet.pfkey.constants import SadbExtType
 from sallet.pfkey.dialects import DIALECTS, Dialect
 from sallet.pfkey.dumping import DumpStream, cut
 from sallet.pfkey.entrance import Entrance
@@ -28,6 +31,8 @@ from sallet.pfkey.messages import Message
 from sallet.pfkey.rights import Access, Rights, permitted
 from sallet.pfkey.tap import Tap
 from sallet.sockets import Credentials
+
+_KEYS: Final = frozenset({SadbExtType.KEY_AUTH, SadbExtType.KEY_ENCRYPT})
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +155,7 @@ class PfkeyServer:
         if dialect.message_bytes_max is not None and len(data) > dialect.message_bytes_max:
             return errno.ENOBUFS
         try:
-            message = codec.decode(data, dialect)
+            message = codec.decode_request(data, dialect)
         except codec.Malformed as malformed:
             return malformed.errno
         if dialect.promiscuous_sees_requests:
@@ -238,7 +243,7 @@ class PfkeyServer:
             for connection in list(self._connections):
                 if connection is not origin and (everybody or connection.peer.registered):
                     connection.tell(said.by(connection.handlers))
-        origin.reply(said.by(origin.handlers))
+        origin.reply(codec.encode(reply, origin.handlers.dialect))
 
     # Promiscuous copies: one more of each message, whoever it is for.
 
@@ -251,7 +256,7 @@ class PfkeyServer:
     def _show_request(self, handlers: Handlers, data: bytes) -> None:
         for connection in list(self._connections):
             if connection.peer.promiscuous and connection.handlers is handlers:
-                self._show_bytes(connection, data, 0)
+                self._show_bytes(connection, codec.without_keys(data, handlers.dialect), 0)
 
     def _show_bytes(self, connection: Connection, data: bytes, satype: int) -> None:
         if connection.handlers.dialect.promiscuous_copies_wrapped:
@@ -290,8 +295,10 @@ def _fail(error: Exception) -> Iterable[Reply]:
     raise error
 
 
+# = https://www.rfc-editor.org/rfc/rfc2367#section-3.1.3
+# # the reply to ADD goes to all listeners, without keys
 class _Said:
-    """A reply as each dialect says it, written once for each."""
+    """A reply as others hear it, in each dialect: written once for each, and without keys."""
 
     def __init__(self, reply: Reply, handlers: Handlers) -> None:
         self._reply = reply
@@ -301,6 +308,10 @@ class _Said:
     def by(self, handlers: Handlers) -> bytes:
         data = self._bytes.get(handlers.dialect.name)
         if data is None:
-            message: Message = self._reply if handlers is self._handlers else handlers.tell(self._reply)
+            own = handlers is self._handlers
+            message: Message = self._reply if own else handlers.tell(self._reply)
+            if not _KEYS.isdisjoint(message.extensions):
+                kept = {kind: one for kind, one in message.extensions.items() if kind not in _KEYS}
+                message = replace(message, extensions=kept)
             data = self._bytes[handlers.dialect.name] = codec.encode(message, handlers.dialect)
         return data

@@ -14,6 +14,7 @@ from sallet.pfkey.layouts import (
     ADDRESS,
     ALGORITHM,
     COMB,
+    FILTER,
     HALF,
     IDENTITY,
     INET6_BYTES,
@@ -33,6 +34,7 @@ from sallet.pfkey.layouts import (
 )
 from sallet.pfkey.messages import (
     Address,
+    Filter,
     Identity,
     Key,
     Lifetime,
@@ -135,6 +137,11 @@ def _emit_replay(replay: Replay, dialect: Dialect) -> bytes:
     return WORD.pack(replay.window)
 
 
+def _emit_filter(asked: Filter, dialect: Dialect) -> bytes:
+    family = {4: INET_FAMILY, 6: dialect.inet6_family}.get(asked.version or 0, 0)
+    return FILTER.pack(asked.source, asked.destination, family, asked.source_bits, asked.destination_bits)
+
+
 def _emit_opaque(opaque: Opaque, dialect: Dialect) -> bytes:
     return opaque.data
 
@@ -177,5 +184,6 @@ EMITTERS: Final[dict[type, Callable[[Any, Dialect], bytes]]] = {
     NatType: _emit_nat_type,
     NatPort: _emit_nat_port,
     Replay: _emit_replay,
+    Filter: _emit_filter,
     Opaque: _emit_opaque,
 }

@@ -4,6 +4,7 @@
 
 use pyo3::prelude::*;
 use sallet_core::engine::SpiRequest;
+use sallet_core::sa::UdpEncap;
 use sallet_core::terms::{PolicyId, SaId, Spi};
 
 use crate::buffers::Address;
@@ -60,6 +61,33 @@ impl Engine {
     #[pyo3(signature = (connection, *, larval=false))]
     fn sad_delete_of(&self, connection: u64, larval: bool) -> Vec<SaView> {
         views(self.core.sad_delete_of(connection, larval))
+    }
+
+    /// Lets an SA stand between other ends, with the keys, numbers and counters that it has; returns it.
+    ///
+    /// Raises EngineError (not-found, invalid-state, invalid-selector, exists).
+    #[pyo3(signature = (spi, protocol, destination, *, new_source, new_destination, encap=None))]
+    fn sad_move(
+        &self,
+        spi: u32,
+        protocol: &str,
+        destination: Address,
+        new_source: Address,
+        new_destination: Address,
+        encap: Option<(u16, u16)>,
+    ) -> PyResult<SaView> {
+        let id = id(spi, protocol, &destination)?;
+        let encap = encap.map(|(source_port, destination_port)| UdpEncap {
+            source_port,
+            destination_port,
+        });
+        let moved = self
+            .core
+            .sad_move(&id, new_source.0, new_destination.0, encap, self.now());
+        self.announce();
+        moved
+            .map(|inner| SaView { inner })
+            .map_err(|error| refused(&error))
     }
 
     /// Reserves an SPI out of `minimum`..`maximum` by a larval SA and returns it (RFC 2367 §3.1.1).

@@ -15,6 +15,7 @@ from sallet.pfkey.messages import (
     Algorithm,
     Comb,
     Extension,
+    Filter,
     Identity,
     Key,
     Lifetime,
@@ -98,6 +99,14 @@ def extension(kind: Ext, dialect: Dialect) -> st.SearchStrategy[Extension]:
         Ext.X_SA2: st.builds(Sa2, u8, u32, u32),
         Ext.X_NAT_T_TYPE: st.builds(NatType, u8),
         Ext.X_SA_REPLAY: st.builds(Replay, u32),
+        Ext.X_FILTER: st.builds(
+            Filter,
+            st.sampled_from((None, 4, 6)),
+            st.binary(min_size=16, max_size=16),
+            st.integers(0, 32),
+            st.binary(min_size=16, max_size=16),
+            st.integers(0, 32),
+        ),
     }
     octets = st.integers(0, 9).flatmap(lambda n: st.binary(min_size=8 * n + 4, max_size=8 * n + 4))
     return table.get(kind, octets.map(Opaque))

@@ -130,7 +130,9 @@ def test_promiscuous_copies_are_wrapped_in_kame(house: Any) -> None:
     # Its own answer comes twice: once as the answer, once as a copy, since it hears everything by then.
     nosy.send(Message(Msg.X_PROMISC, 1))
     assert [data[1] for data in nosy.receive()] == [Msg.X_PROMISC, Msg.X_PROMISC]
-    asker.send(Message(Msg.GET, ESP, extensions=add(1).extensions))
+    # What the asker gets to see with keys, the other does not.
+    named = {kind: one for kind, one in add(1).extensions.items() if not kind.name.startswith("KEY")}
+    asker.send(Message(Msg.GET, ESP, extensions=named))
     (wrapped,) = nosy.receive()
     (answer,) = [data for data in asker.receive() if data[1] == Msg.GET]
     assert wrapped[:2] == bytes((2, Msg.X_PROMISC))

@@ -15,16 +15,19 @@ from sallet.pfkey.convert.fields import (
     protocol,
     refuse_unserved,
 )
+from sallet.pfkey.convert.moves import Move, moves
 from sallet.pfkey.convert.policies import LEVELS, PROTOCOLS, direction, policy_params, selector
 
 __all__ = [
     "LEVELS",
     "PROTOCOLS",
+    "Move",
     "Refusal",
     "direction",
     "ends",
     "maybe",
     "mode_and_reqid",
+    "moves",
     "need",
     "optional_protocol",
     "policy_params",

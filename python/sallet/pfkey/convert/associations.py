@@ -5,13 +5,14 @@ No database is asked and no reply is made. Answers to RFC 2367 §2.3 and §3.1.3
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from sallet import _core
 from sallet.pfkey.constants import NatTraversalType, SadbExtType, SadbSaFlags
 from sallet.pfkey.convert.fields import Refusal, ends, maybe, mode_and_reqid, need, protocol, refuse_unserved
-from sallet.pfkey.dialects import Dialect
+from sallet.pfkey.dialects import AlgorithmRow, Dialect
 from sallet.pfkey.messages import Address, Key, Lifetime, Message, NatPort, NatType, Replay, Sa
 
 _E: Final = SadbExtType
@@ -88,12 +89,22 @@ def _encryption(message: Message, sa: Sa, protocol: str, dialect: Dialect) -> tu
             raise Refusal("unsupported-combination")
         return None
     if protocol == "ipcomp":
+        if not 0 < sa.encrypt <= dialect.compress_numbers_max:
+            raise Refusal("unsupported-combination")
         name = dialect.compress.get(sa.encrypt)
     else:
         name = dialect.encrypt_name(sa.encrypt, sa.flags)
     if name is None:
         raise Refusal("unknown-algorithm")
-    return name, _key(message, _E.KEY_ENCRYPT)
+    return name, _as_listed(_key(message, _E.KEY_ENCRYPT), name, dialect.encrypt, dialect)
+
+
+def _as_listed(key: bytes, name: str, rows: Iterable[AlgorithmRow], dialect: Dialect) -> bytes:
+    """Hold a key against the lengths that are listed for its algorithm, where the dialect does."""
+    for row in rows if dialect.key_bits_as_listed else ():
+        if row.name == name and not row.minbits <= len(key) * 8 <= row.maxbits:
+            raise Refusal("invalid-key-length")
+    return key
 
 
 def _authentication(message: Message, sa: Sa, dialect: Dialect) -> tuple[str, bytes] | None:
@@ -102,7 +113,7 @@ def _authentication(message: Message, sa: Sa, dialect: Dialect) -> tuple[str, by
     name = dialect.auth_names.get(sa.auth)
     if name is None:
         raise Refusal("unknown-algorithm")
-    return name, _key(message, _E.KEY_AUTH)
+    return name, _as_listed(_key(message, _E.KEY_AUTH), name, dialect.auth, dialect)
 
 
 def _replay_window(message: Message, sa: Sa, dialect: Dialect) -> int:

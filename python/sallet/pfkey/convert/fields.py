@@ -14,7 +14,7 @@ from sallet.pfkey.messages import Address, Extension, Message, Sa2
 _E: Final = SadbExtType
 
 _UNSERVED: Final = frozenset(
-    {_E.SENSITIVITY, _E.X_OAR_OR_SEC_CTX, _E.X_TAG, _E.X_SA3, _E.X_KMPRIVATE, _E.X_KMADDRESS, _E.X_FILTER}
+    {_E.SENSITIVITY, _E.X_OAR_OR_SEC_CTX, _E.X_TAG, _E.X_SA3, _E.X_KMPRIVATE, _E.X_KMADDRESS}
     | {_E.X_NAT_T_FRAG, _E.X_NEW_ADDRESS_SRC, _E.X_NEW_ADDRESS_DST}
 )
 """Extensions whose meaning sallet cannot keep; accepting them in silence would be a lie."""
@@ -72,7 +72,7 @@ def protocol(message: Message, dialect: Dialect) -> str:
     """
     found = dialect.satypes.get(message.satype)
     if found is None:
-        raise Refusal("unknown-satype")
+        raise Refusal("unknown-satype" if message.satype else "unspecified-satype")
     return found
 
 

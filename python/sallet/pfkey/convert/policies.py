@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sallet import _core
-from sallet.pfkey.constants import PORT_ANY, IpProtocol, IpsecLevel, IpsecPolicyType, SadbExtType
+from sallet.pfkey.constants import PORT_ANY, IpProtocol, IpsecLevel, IpsecMode, IpsecPolicyType, SadbExtType
 from sallet.pfkey.convert.fields import Refusal, ends, maybe, mode_word, need, refuse_unserved
 from sallet.pfkey.dialects import Dialect
 from sallet.pfkey.messages import Lifetime, Message, Policy, Request
@@ -127,6 +127,8 @@ def _template(request: Request, dialect: Dialect, new_reqid: Callable[[int], int
     found = PROTOCOLS.get(request.proto)
     if found is None:
         raise Refusal("unknown-protocol")
+    if request.mode == IpsecMode.ANY and dialect.any_request_mode is None:
+        raise Refusal("out-of-range")
     mode = mode_word(request.mode, dialect)
     level = _level(request.level, dialect)
     endpoints = None

@@ -15,7 +15,7 @@ from sallet.pfkey.convert import Refusal
 from sallet.pfkey.handlers.dumps import MomentDump, ViewDump
 from sallet.pfkey.handlers.replies import Delivery, Peer, Reply, flushed, reply
 from sallet.pfkey.handlers.serving import Serving
-from sallet.pfkey.messages import Extension, Message, Sa
+from sallet.pfkey.messages import Extension, Filter, Message, Sa
 
 _E: Final = SadbExtType
 
@@ -74,6 +74,7 @@ def dump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     protocol = convert.optional_protocol(message, dialect)
     newest_first, states = dialect.dump_newest_first, dialect.dump_states
     moment = serving.engine.sad_moment(protocol, newest_first=newest_first, states=list(states))
+    asked = convert.maybe(message, _E.X_FILTER, Filter)
     satypes = dialect.satype_numbers
 
     def told(view: _core.SaView, seq: int) -> Reply:
@@ -82,7 +83,9 @@ def dump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
         reserved = dialect.dump_references
         return reply(message, extensions, satype=satype, seq=seq, reserved=reserved, subject=view)
 
-    if serving.dump_shape is not None:
+    if serving.dump_shape is not None and asked is None:
         return MomentDump(moment, serving.dump_shape, told, dialect, message.pid)
     views = [moment.view(nth) for nth in range(len(moment))]
+    if asked is not None:
+        views = [view for view in views if asked.fits(view.source, view.destination)]
     return ViewDump(views, told, dialect, newest_first=False)

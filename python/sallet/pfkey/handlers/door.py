@@ -15,7 +15,7 @@ from sallet.pfkey.changes import Changes, HookFailed
 from sallet.pfkey.constants import SadbExtType, SadbMsgType
 from sallet.pfkey.convert import Refusal
 from sallet.pfkey.dialects import DIALECTS, Dialect
-from sallet.pfkey.handlers import associations, larval, listeners, policies
+from sallet.pfkey.handlers import associations, larval, listeners, migrating, policies
 from sallet.pfkey.handlers.events import Event, message_of
 from sallet.pfkey.handlers.replies import Peer, Reply, Spoken
 from sallet.pfkey.handlers.serving import Handler, Serving
@@ -81,6 +81,8 @@ class Handlers(Serving):
         if isinstance(subject, _core.PolicyView):
             # Where nobody knows a policy without requests, it was added like any other.
             kind = reply.type if reply.type in self.dialect.shapes else _T.X_SPDADD
+            if kind is _T.X_SPDSETIDX and self.dialect.setidx_replaces:
+                kind = _T.X_SPDADD
             return replace(
                 reply,
                 type=kind,
@@ -119,5 +121,6 @@ HANDLERS: Final[dict[SadbMsgType, Handler]] = {
     _T.X_SPDFLUSH: policies.spdflush,
     _T.X_SPDSETIDX: policies.spdsetidx,
     _T.X_SPDDELETE2: policies.spddelete2,
+    _T.X_MIGRATE: migrating.migrate,
 }
 """What a program may send; everything else is refused."""

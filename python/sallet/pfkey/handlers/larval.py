@@ -19,18 +19,26 @@ from sallet.pfkey.messages import Message, Sa, SpiRange
 
 _E: Final = SadbExtType
 
+CPI_MAX: Final = 0xFFFF
+"""A CPI has 16 bits (RFC 3173 §3.3)."""
+
 
 def getspi(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Reserve an SPI by a larval SA (RFC 2367 §3.1.1)."""
+    dialect = serving.dialect
     convert.refuse_unserved(message)
     source, destination = convert.ends(message)
-    found = convert.protocol(message, serving.dialect)
-    mode, reqid = convert.mode_and_reqid(message, serving.dialect)
+    found = convert.protocol(message, dialect)
+    mode, reqid = convert.mode_and_reqid(message, dialect)
     asked = convert.maybe(message, _E.SPIRANGE, SpiRange)
-    if asked is not None and (asked.minimum > asked.maximum or not asked.maximum):
+    if asked is not None and asked.minimum > asked.maximum:
         raise Refusal("out-of-range")
+    if asked is not None and not asked.maximum:
+        raise Refusal("spi-exhausted")
     # Who is not told looks where the engine is told to.
     lowest, highest = (asked.minimum, asked.maximum) if asked else (0, 0)
+    if found == "ipcomp" and not 0 < highest <= CPI_MAX and not dialect.cpi_range_cut:
+        raise Refusal("out-of-range")
     spi = serving.engine.sad_getspi(
         found,
         source.address,

@@ -6,6 +6,7 @@ No association enters. Answers to the KAME extensions of RFC 2367 and to RFC 430
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from sallet import _core
@@ -27,6 +28,9 @@ SPD_CHANGES: Final = frozenset(
 SPD_MESSAGES: Final = SPD_CHANGES | {_T.X_SPDGET, _T.X_SPDDUMP}
 """Messages about policies, whose association type says nothing."""
 
+_LISTS: Final = 3
+"""In, out and forward."""
+
 
 def _params(serving: Serving, message: Message, peer: Peer) -> _core.PolicyParams:
     dialect = serving.dialect
@@ -46,8 +50,8 @@ def spdadd(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
 
 def spdsetidx(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Add a policy as SPDADD does; one that waits for its requests is not provided."""
-    if _T.X_SPDSETIDX not in serving.dialect.shapes:
-        return [serving.error(message, serving.dialect.unsupported_errno)]
+    if serving.dialect.setidx_replaces:
+        return [replace(told, type=_T.X_SPDADD) for told in spdupdate(serving, message, peer)]
     return spdadd(serving, message, peer)
 
 
@@ -66,15 +70,23 @@ def spddelete(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]
     return [serving.policy(message, view, Delivery.ALL, 1)]
 
 
+def _id(serving: Serving, message: Message) -> int:
+    number = convert.need(message, _E.X_POLICY, Policy).id
+    wrong = serving.dialect.policy_ids_have_list and number % 8 >= _LISTS
+    if wrong and serving.engine.spd_lookup(number) is None:
+        raise Refusal("out-of-range")
+    return number
+
+
 def spddelete2(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Remove a policy by its id."""
-    view = serving.changes.spd_delete_id(convert.need(message, _E.X_POLICY, Policy).id)
+    view = serving.changes.spd_delete_id(_id(serving, message))
     return [serving.policy(message, view, Delivery.ALL, 1)]
 
 
 def spdget(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Show one policy by its id."""
-    view = serving.engine.spd_lookup(convert.need(message, _E.X_POLICY, Policy).id)
+    view = serving.engine.spd_lookup(_id(serving, message))
     if view is None:
         raise Refusal("not-found")
     return [serving.policy(message, view, Delivery.ONE, 2)]
@@ -92,7 +104,8 @@ def spddump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
 
     def told(view: _core.PolicyView, seq: int) -> Reply:
         extensions = render.policy(view, _T.X_SPDDUMP, dialect, serving.changes.made_reqid)
-        return reply(message, extensions, seq=seq, reserved=reserved, subject=view)
+        satype = 0 if dialect.policies_without_satype else message.satype
+        return reply(message, extensions, satype=satype, seq=seq, reserved=reserved, subject=view)
 
     newest_first = dialect.dump_newest_first and not dialect.policies_by_priority
     return ViewDump(views, told, dialect, newest_first=newest_first)
@@ -100,4 +113,4 @@ def spddump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
 
 def spdflush(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Remove every policy."""
-    return flushed(message, serving.changes.spd_flush(), serving.dialect)
+    return flushed(message, serving.changes.spd_flush(), serving.dialect, policies=True)

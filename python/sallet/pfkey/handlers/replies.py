@@ -85,9 +85,10 @@ def reply(
     )
 
 
-def flushed(message: Message, count: int, dialect: Dialect) -> list[Reply]:
-    """Tell everybody of a flush, and its sender as often as the dialect does."""
-    everybody = reply(message, {}, delivery=Delivery.ALL)
+def flushed(message: Message, count: int, dialect: Dialect, *, policies: bool = False) -> list[Reply]:
+    """Tell everybody of a flush, and its sender once more before that where the dialect does."""
+    satype = 0 if policies and dialect.policies_without_satype else message.satype
+    everybody = reply(message, {}, satype=satype, delivery=Delivery.ALL)
     if not dialect.flush_answers_twice:
         return [everybody]
-    return [everybody, reply(message, {})] if count else [reply(message, {})]
+    return [reply(message, {}), everybody] if count else [reply(message, {})]

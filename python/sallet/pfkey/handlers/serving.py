@@ -57,7 +57,8 @@ class Serving:
         """Answer a message with a policy, in the shape that the dialect gives such an answer."""
         extensions = render.policy(view, message.type, self.dialect, self.changes.made_reqid)
         reserved = self.references(references)
-        return reply(message, extensions, delivery=delivery, subject=view, reserved=reserved)
+        satype = 0 if self.dialect.policies_without_satype else message.satype
+        return reply(message, extensions, satype=satype, delivery=delivery, subject=view, reserved=reserved)
 
     def references(self, count: int) -> int:
         """Linux counts the caller, the database and a timer; programs print it and nothing more."""

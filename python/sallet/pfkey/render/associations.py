@@ -82,9 +82,10 @@ def _sa2(view: _core.SaView, dialect: Dialect) -> Sa2:
     return Sa2(MODES[view.mode], sequence, view.reqid)
 
 
-def _proxy(view: _core.SaView, state: str) -> Address | None:
+def _proxy(view: _core.SaView) -> Address | None:
     # A larval association of Linux has the addresses themselves for a selector, and shows none.
-    return None if state == "larval" else _ANYWHERE[view.source.version]
+    hidden = view.state == "larval" or view.source.is_unspecified
+    return None if hidden else _ANYWHERE[view.source.version]
 
 
 def _replay(view: _core.SaView, dialect: Dialect) -> Replay | None:
@@ -104,7 +105,7 @@ _SA_TELLERS: Final[dict[SadbExtType, _SaTeller]] = {
     _E.LIFETIME_CURRENT: lambda view, dialect, _: _current(view),
     _E.ADDRESS_SRC: lambda view, dialect, _: _end(view, 0, dialect),
     _E.ADDRESS_DST: lambda view, dialect, _: _end(view, 1, dialect),
-    _E.ADDRESS_PROXY: lambda view, dialect, state: _proxy(view, state),
+    _E.ADDRESS_PROXY: lambda view, _dialect, _state: _proxy(view),
     _E.KEY_AUTH: lambda view, dialect, _: _key(view.authentication, dialect.auth_numbers),
     _E.KEY_ENCRYPT: lambda view, dialect, _: _key(view.encryption, dialect.encrypt_numbers),
     _E.X_SA2: lambda view, dialect, _: _sa2(view, dialect),

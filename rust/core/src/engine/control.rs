@@ -344,7 +344,7 @@ impl Engine {
     }
 
     /// What follows once an SA stands in the SAD: its timer, and the acquires it answers.
-    fn installed(&self, association: &Association, now: Instant) -> SaView {
+    pub(super) fn installed(&self, association: &Association, now: Instant) -> SaView {
         self.wake_at(association.deadline());
         self.begin_keeping_alive(association, now);
         let params = association.params();

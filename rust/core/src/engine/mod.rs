@@ -13,6 +13,7 @@ mod hold;
 mod icmp;
 mod inbound;
 mod journey;
+mod moving;
 mod nat;
 mod originate;
 mod outbound;

@@ -19,6 +19,7 @@ use crate::transform::{IpComp, Transform};
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 /// The window that completes ESN numbers where the replay check is off.
@@ -147,6 +148,32 @@ impl Association {
                 ))
             }
         }
+    }
+
+    /// The same SA between other ends: keys, numbers, window and counters are shared with it.
+    ///
+    /// # Errors
+    /// `InvalidState` for a larval or dead SA, `InvalidSelector` if the ends differ in family.
+    pub fn moved(&self, source: IpAddr, destination: IpAddr, encap: Option<UdpEncap>) -> Result<Self, Error> {
+        if matches!(self.state(), State::Larval | State::Dead) {
+            return Err(Error::InvalidState);
+        }
+        let mut params = SaParams {
+            source,
+            encap,
+            ..self.params.clone()
+        };
+        params.id.destination = destination;
+        // What the checksums covered before a NAT was said of the ends that are left.
+        params.options.original = None;
+        check_name(&params)?;
+        let usage = Arc::clone(&self.usage);
+        Ok(Self::assemble(
+            params,
+            self.working.clone(),
+            usage,
+            Arc::default(),
+        ))
     }
 
     /// What was said when it was added.

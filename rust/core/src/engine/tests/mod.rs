@@ -15,6 +15,7 @@ mod hostile;
 mod inbound;
 mod ipcomp;
 mod ipcomp_hostile;
+mod moving;
 mod nat;
 mod originate;
 mod outbound;
