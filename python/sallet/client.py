@@ -282,7 +282,15 @@ class PfkeyClient:
         """Read one message; what stands in the place of lost ones has no type."""
         if len(data) > 2 and not data[1] and data[2]:
             return self._lost(data[2])
-        return self._codec.decode(data, self._dialect)
+        try:
+            return self._codec.decode(data, self._dialect)
+        except self._codec.Malformed as error:
+            raise Failure(
+                "what the daemon says is no PF_KEY message",
+                where=str(self.path),
+                why=f"{len(data)} octets of type {data[1] if len(data) > 1 else 0}: {error}",
+                next_step="ask `sallet status` whether both are of one version",
+            ) from error
 
     @staticmethod
     def _lost(number: int) -> Message:
