@@ -139,3 +139,10 @@ def test_nobody_installs_the_wheel_and_runs_the_demo(wheel: Path, home: Path) ->
     build = f"cc $({sallet} config --cflags --libs --dialect netbsd) program.c -o program && ./program"
     built = as_nobody(home, "sh", "-c", build, timeout=DEMO_SECS)
     assert (built.returncode, built.stdout, built.stderr) == (0, "24\n", "")
+    # The same script under another tool's name is that tool.
+    links = home / "links"
+    as_nobody(home, "mkdir", links, timeout=DEMO_SECS)
+    linked = as_nobody(home, sallet, "compat", "install", links, timeout=DEMO_SECS)
+    assert (linked.returncode, linked.stdout) == (0, f"made {links}/setkey -> {sallet}\n")
+    started = as_nobody(home, links / "setkey", "-V", timeout=DEMO_SECS)
+    assert (started.returncode, started.stdout) == (0, f"setkey (sallet) {wheel.name.split('-')[1]}\n")
