@@ -116,6 +116,8 @@ def _algorithm(cursor: Cursor, words: dict[str, AlgorithmWord], flag: str) -> Al
     if known.name in _KEYLESS and next_token[:1] not in ('"', "0"):
         return Algorithm(word, known.name, b"")
     key = _key(cursor)
+    if key and known.name in _KEYLESS and not cursor.form.null_takes_key:
+        raise Complaint(cursor.at - 1, f"{word} takes no key", 'remove the key, or write ""')
     _fit(cursor, word, known, len(key) * 8)
     return Algorithm(word, known.name, key)
 

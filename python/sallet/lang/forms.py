@@ -59,6 +59,8 @@ class Form:
     cipher_names: Mapping[str, str]
     mac_names: Mapping[str, str]
     """What a dump calls an algorithm."""
+    null_takes_key: bool = False
+    """`-E null` may have a key, which nobody uses."""
     negotiates: bool = False
     """`getspi` and `update`, which NetBSD-current added."""
     natt: bool = False
@@ -184,6 +186,7 @@ _ROWS: Final = (
         bare_ports=frozenset({_ICMP6}),
         coded=frozenset({_ICMP6}),
         trailing_blank=True,
+        null_takes_key=True,
         cipher_names={"aes-cbc": "rijndael-cbc"},
         mac_names=_KAME_NAMES,
     ),
@@ -203,6 +206,7 @@ _NETBSD: Final = replace(
     grammar=GRAMMARS["netbsd"],
     flags=_IPSEC_TOOLS_FLAGS,
     ipsec_tools=True,
+    null_takes_key=False,
     negotiates=True,
     nat_line="\tNAT OA={0}",
     renumbers_above=MANUAL_REQID_MAX,
