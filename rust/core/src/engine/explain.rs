@@ -72,7 +72,7 @@ impl Engine {
 
     fn explain_outbound(&self, config: &Config, spd: &Spd, packet: &[u8], key: &SelectorKey) -> Verdict {
         let sad = self.sad.read();
-        let found = match spd.lookup(Direction::Outbound, key) {
+        let found = match spd.lookup_leaving(key, |source| config.is_local(source)) {
             Some(policy) => Some((Arc::clone(policy), *key)),
             None => return_traffic(config, spd, &sad, packet, key.source),
         };

@@ -147,7 +147,10 @@ impl Pass<'_> {
             });
             return bypass;
         }
-        let found = match self.spd.lookup(Direction::Outbound, &key) {
+        let found = match self
+            .spd
+            .lookup_leaving(&key, |source| self.config.is_local(source))
+        {
             Some(policy) => Some((Arc::clone(policy), key)),
             None => self.return_traffic(packet.as_slice(), summary.source),
         };
@@ -209,7 +212,10 @@ impl Pass<'_> {
         if self.spd.depends_on_ports(Direction::Outbound, key) {
             return true;
         }
-        let Some(policy) = self.spd.lookup(Direction::Outbound, key) else {
+        let Some(policy) = self
+            .spd
+            .lookup_leaving(key, |source| self.config.is_local(source))
+        else {
             return false;
         };
         let Action::Protect(templates) = &policy.params().action else {

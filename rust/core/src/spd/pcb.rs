@@ -209,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn a_forwarded_packet_is_no_sockets() {
+        let mut spd = Spd::default();
+        spd.pcb_put(
+            policy(Direction::Outbound, any(), any(), PortRange::ANY),
+            NOW,
+            WALL,
+        )
+        .unwrap();
+        let packet = key(Direction::Outbound, REMOTE, 80);
+        assert!(spd.lookup_leaving(&packet, |_| true).is_some());
+        assert!(spd.lookup_leaving(&packet, |_| false).is_none());
+    }
+
+    #[test]
     fn a_fragment_waits_for_its_ports_where_a_socket_could_want_it() {
         let mut spd = Spd::default();
         let mut fragment = key(Direction::Outbound, REMOTE, 80);

@@ -338,6 +338,23 @@ impl Spd {
         if let Some(policy) = self.sockets.lookup(direction, key) {
             return Some(policy);
         }
+        self.listed(direction, key)
+    }
+
+    /// Chooses the entry that decides about a packet that leaves: no socket here has a forwarded one.
+    #[must_use]
+    pub fn lookup_leaving(
+        &self,
+        key: &SelectorKey,
+        is_local: impl FnOnce(&IpAddr) -> bool,
+    ) -> Option<&Arc<Policy>> {
+        let of_a_socket = self.sockets.lookup(Direction::Outbound, key);
+        of_a_socket
+            .filter(|_| is_local(&key.source))
+            .or_else(|| self.listed(Direction::Outbound, key))
+    }
+
+    fn listed(&self, direction: Direction, key: &SelectorKey) -> Option<&Arc<Policy>> {
         let own = Self::first_match(self.list(direction), key, |_| true);
         if direction != Direction::Forward || self.judges == 0 {
             return own;
