@@ -124,6 +124,10 @@ ipcomp-kernel: build ## 20,400 such datagrams through a real kernel and back, in
 fuzz: ## fuzz every target for SECONDS=30, or TARGET=name, or RUNS=10000000 times (needs `cargo install cargo-fuzz`)
 	scripts/fuzz $(if $(RUNS),--runs $(RUNS),--seconds $(or $(SECONDS),30)) $(addprefix --target ,$(TARGET)) $(ARGS)
 
+.PHONY: fuzz-pfkey
+fuzz-pfkey: build ## fuzz the PF_KEY codec and handlers, RUNS=20000 inputs for each dialect, from SEED=1
+	PYTHONPATH=tests $(PYTHON) -m fuzz --runs $(or $(RUNS),20000) --seed $(or $(SEED),1)
+
 .PHONY: bench
 bench: build ## the baseline of docs/benchmarks.md, measured here and now (ARGS=--write rewrites the document)
 	$(PYTHON) -m bench $(ARGS)
