@@ -55,7 +55,7 @@ static enum sight look(int descriptor, const struct header *request, int *offset
 
 		if (next(setsockopt)(descriptor, SOL_SOCKET, SO_PEEK_OFF, offset, sizeof(*offset)) < 0)
 			return NEVER;
-		size = recv(descriptor, &waiting, sizeof(waiting), MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+		size = next(recv)(descriptor, &waiting, sizeof(waiting), MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
 		if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
 			return NEVER;
 		if (size < 0)

@@ -20,6 +20,11 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
+/* The C library has these for programs that were compiled with _FORTIFY_SOURCE, and declares them for those only. */
+ssize_t __recv_chk(int, void *, size_t, size_t, int);
+ssize_t __recvfrom_chk(int, void *restrict, size_t, size_t, int, __SOCKADDR_ARG, socklen_t *restrict);
+ssize_t __read_chk(int, void *, size_t, size_t);
+
 /* The calls that are interposed: each file defines its own and reaches the next one through `next`. */
 #define SALLET_CALLS(X) \
 	X(socket) \
@@ -39,7 +44,14 @@
 	X(chroot) \
 	X(setuid) \
 	X(setreuid) \
-	X(setresuid)
+	X(setresuid) \
+	X(recv) \
+	X(recvfrom) \
+	X(recvmsg) \
+	X(read) \
+	X(__recv_chk) \
+	X(__recvfrom_chk) \
+	X(__read_chk)
 
 struct calls {
 #define X(name) __typeof__(&name) name;

@@ -25,6 +25,8 @@ from sallet.pcb import protocol
 from sallet.pcb.protocol import Kind, Reply, Request
 
 SLOW_SECS = 0.3
+LEAVE = 10
+"""The request (a dump) after which the daemon is gone."""
 PRELUDE = """
 import errno, os, socket, struct, sys, time
 def outcome(action):
@@ -97,6 +99,8 @@ class FakeDaemon:
     def _answer_slowly(program: socket.socket) -> None:
         with program, suppress(OSError):
             while request := program.recv(4096):
+                if request[1] == LEAVE:
+                    return
                 *_, sequence, pid = struct.unpack_from("=BBBBHHII", request)
                 program.send(struct.pack("=BBBBHHII", 2, 8, 0, 3, 2, 0, 901, 0))
                 time.sleep(SLOW_SECS)
@@ -150,6 +154,45 @@ key = socket.socket(15, socket.SOCK_RAW, 2)
 print(struct.unpack_from("=I", key.recv(16, socket.MSG_PEEK), 8)[0], waiting(key))
 """
     assert fake.run(script) == "901 [901, 902, 5]"
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        "key.recv(4096)",
+        "key.recv(16, socket.MSG_PEEK)",
+        "c_call(libc.recvfrom, key.fileno(), room, 100, 0, None, None)",
+        "c_call(libc.__read_chk, key.fileno(), room, 100, 100)",
+        "c_call(libc.__recv_chk, key.fileno(), room, 100, 100, 0)",
+        "os.read(key.fileno(), 4096)",
+    ],
+)
+def test_when_the_daemon_goes_a_key_socket_falls_silent(fake: FakeDaemon, take: str) -> None:
+    # A kernel's never ends, and programs such as OpenIKED would read its end for ever.
+    script = f"""
+import ctypes, select
+libc, room = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(100)
+def c_call(function, *arguments):
+    if function(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+key = socket.socket(15, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 2)
+watch = select.epoll(); watch.register(key, select.EPOLLIN)
+key.send(header(10, 5))
+print(bool(watch.poll(5)), outcome(lambda: {take}))
+print(watch.poll(0.1), select.select([key], [], [], 0.1)[0], outcome(lambda: key.send(header(7, 6))))
+watch.register(key, select.EPOLLIN)
+print(watch.poll(0.1), outcome(lambda: key.recv(1, socket.MSG_DONTWAIT)), key.get_inheritable())
+"""
+    assert fake.run(script).splitlines() == ["True ENETDOWN", "[] [] EPIPE", "[] EAGAIN False"]
+
+
+def test_the_end_of_anything_else_is_still_an_end(fake: FakeDaemon) -> None:
+    script = """
+a, b = socket.socketpair(); b.close()
+r, w = os.pipe(); os.close(w)
+print(a.recv(1), a.recvfrom(1)[0], os.read(r, 1), open("/dev/null").read() == "")
+"""
+    assert fake.run(script) == "b'' b'' b'' True"
 
 
 def test_what_gets_no_reply_is_not_waited_for(fake: FakeDaemon) -> None:
