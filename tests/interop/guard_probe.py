@@ -20,7 +20,8 @@ import struct
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -28,7 +29,12 @@ from sallet import _core
 from sallet.attach import devices
 from sallet.attach.clauses import GuardConfig
 from sallet.attach.guard import MARK_MASK, ROUTE_MARK, compile_guard
+from sallet.attach.socket_maps import DIRECTIONS as SOCKET_DIRECTIONS
+from sallet.attach.socket_maps import PROTOCOLS as SOCKET_PROTOCOLS
+from sallet.attach.socket_maps import Direction, Flow, Maps
 from sallet.attach.table import GuardTable
+from sallet.pcb.policies import NotTaken, SocketPolicy
+from sallet.pcb.table import Pcb, SocketTable
 
 Address = IPv4Address | IPv6Address
 MARK_TABLE = 5300
@@ -43,6 +49,7 @@ POOLS: dict[tuple[str, int], list[str]] = {
     ("remote", 6): ["fd02::1", "fd02::2", "fd02:3::4", "2001:db8::7"],
     ("beyond", 6): ["fd03::1", "fd03::2", "fd02::77", "2001:db8:9::9"],
 }
+LOCAL = {4: "10.1.0.0/16", 6: "fd01::/32"}
 PROTOCOLS = (6, 17, 1, 58, 132, 136, 33, 135, 47, 89)
 PORTS = (22, 53, 80, 443, 500, 8080)
 TYPES = (0, 3, 8, 11, 128, 129, 133, 135, 136, 137, 138, 4)
@@ -204,6 +211,28 @@ def make_policy(rng: random.Random) -> _core.PolicyParams:
     )
 
 
+def make_socket(rng: random.Random) -> Pcb:
+    """Make a socket with policies, as its program could have made it; the probes use such ports."""
+    family = rng.choice((4, 6))
+    local, remote = (ipaddress.ip_address(rng.choice(POOLS[place, family])) for place in ("local", "remote"))
+    connected = rng.random() < 0.5
+    flow = Flow(
+        family,
+        rng.choice(SOCKET_PROTOCOLS),
+        rng.choice((None, local)),
+        rng.choice((*PORTS, 40000)),
+        remote if connected else None,
+        rng.choice((*PORTS, 40000)) if connected else 0,
+    )
+    policies: dict[Direction, SocketPolicy] = {}
+    for direction in SOCKET_DIRECTIONS:
+        action = rng.choice(("entrust", "bypass", "protect", "protect"))
+        templates = (make_template(rng, family),) if action == "protect" else ()
+        if action != "entrust":
+            policies[direction] = SocketPolicy(direction, action, templates, b"")
+    return Pcb(rng.getrandbits(64), 0, policies, (flow,))
+
+
 def make_template(rng: random.Random, family: int) -> _core.Template:
     level = rng.choice(("default", "use", "require", "unique"))
     mode = rng.choice(("transport", "tunnel"))
@@ -223,6 +252,14 @@ def make_engine(rng: random.Random, bench: Bench) -> _core.Engine:
     for protocol in ("esp", "ah"):
         for mode in ("transport", "tunnel"):
             engine.configure(f"{protocol}_{mode}_level", rng.choice(("use", "require")))
+    engine.configure("local", [(net[0], net[-1]) for net in map(ipaddress.ip_network, LOCAL.values())])
+    table = bench.sockets(engine)
+    for _ in range(rng.choice((0, 0, rng.randrange(1, 40)))):
+        with suppress(NotTaken):
+            table.put(make_socket(rng))
+        if rng.random() < 0.3:
+            table.commit()
+    table.commit()
     for _ in range(rng.randrange(1, 26)):
         try:
             engine.spd_add(make_policy(rng))
@@ -261,13 +298,14 @@ class Bench:
             shell(f"ip link set {name} up")
         for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
             setting(f"net/{name}", "1")
-        for family, local in ((4, "10.1.0.0/16"), (6, "fd01::/32")):
+        for family, local in LOCAL.items():
             ip = f"ip -{family}"
             shell(f"{ip} route add local {local} dev lo")
             shell(f"{ip} route add default dev lan0")
             shell(f"{ip} route add default dev sallet0 table {MARK_TABLE} metric 10")
             shell(f"{ip} route add blackhole default table {MARK_TABLE} metric 1000")
             shell(f"{ip} rule add fwmark {ROUTE_MARK}/{MARK_MASK} lookup {MARK_TABLE} pref 530")
+        self.maps: Maps = {}
         self.table = GuardTable("sallet_probe", devices.apply_nft, devices.nft_tables, devices.nft_counters)
         self.sender4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self.sender6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -279,14 +317,17 @@ class Bench:
         }
 
     def load(self, engine: _core.Engine) -> None:
-        settings = engine.config()
-        config = GuardConfig(
-            device="sallet0",
-            device_mtu=1400,
-            default_policy=settings["default_policy"],
-            levels={name: value for name, value in settings.items() if name.endswith("_level")},
-        )
-        self.table.change(compile_guard(engine.spd_dump(), config))
+        self.table.change(replace(compile_guard(engine.spd_dump(), guard_config(engine)), maps=self.maps))
+
+    def sockets(self, engine: _core.Engine) -> SocketTable:
+        """Give an engine sockets with policies; those of the engine before are gone."""
+
+        def follow(maps: Maps) -> None:
+            self.maps = maps
+            self.load(engine)
+
+        self.maps = {}
+        return SocketTable(engine, guard_config(engine).insists, follow)
 
     def send(self, probe: Probe) -> None:
         if probe.direction != "out":
@@ -330,6 +371,16 @@ class Bench:
             drain_tun(tun)
         for program in self.programs.values():
             drain_socket(program)
+
+
+def guard_config(engine: _core.Engine) -> GuardConfig:
+    settings = engine.config()
+    return GuardConfig(
+        device="sallet0",
+        device_mtu=1400,
+        default_policy=settings["default_policy"],
+        levels={name: value for name, value in settings.items() if name.endswith("_level")},
+    )
 
 
 def open_tun(name: str) -> int:
@@ -411,7 +462,7 @@ def judge(engine: _core.Engine, bench: Bench, probe: Probe) -> str | None:
 def describe(engine: _core.Engine, probe: Probe) -> str:
     lines = [
         f"{policy!r} priority {policy.priority} {policy.selector!r} {policy.templates!r}"
-        for policy in engine.spd_dump()
+        for policy in [*engine.pcb_dump(), *engine.spd_dump()]
     ]
     parts = ", ".join(fragment.hex() for fragment in probe.fragments)
     return "\n".join(
@@ -438,6 +489,10 @@ def main() -> int:
             wrong = judge(engine, bench, probe)
             key = probe.direction, engine.explain(probe.direction, probe.packet).action
             counts[key] = counts.get(key, 0) + 1
+            if engine.explain(probe.direction, probe.packet).policy in {
+                each.id for each in engine.pcb_dump()
+            }:
+                counts["socket", key[0]] = counts.get(("socket", key[0]), 0) + 1
             if wrong:
                 differences += 1
                 print(f"SPD {number}, packet {index}: {wrong}\n{describe(engine, probe)}\n", flush=True)

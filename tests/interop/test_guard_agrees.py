@@ -58,6 +58,8 @@ def test_the_table_agrees_with_the_engine_on_random_spds(lab: Lab) -> None:
         "out protect",
         "fwd bypass",
         "fwd discard",
+        "socket in",
+        "socket out",
     ):
         assert all(kind in output for output in outputs), f"no packet was {kind}"
     assert [worker.returncode for worker in workers] == [0, 0], (
