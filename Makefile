@@ -138,7 +138,7 @@ bench-pfkey: build ## PF_KEY requests and dumps per second, beside a real kernel
 
 .PHONY: test-clients
 test-clients: build ## 10^4 clients, 64 at once, that go away amid a dump; 10^4 dumps broken off
-	SALLET_CLIENT_CYCLES=10000 SALLET_DUMP_CYCLES=10000 $(PYTHON) -m pytest --timeout 3600 tests/hostile/test_pfkey_clients.py tests/unit/pfkey/test_dumps.py
+	SALLET_CLIENT_CYCLES=10000 SALLET_DUMP_CYCLES=10000 $(PYTHON) -m pytest -s --timeout 3600 tests/hostile/test_pfkey_clients.py tests/unit/pfkey/test_dumps.py
 
 .PHONY: fmt
 fmt: $(VENV)/.ready ## format everything
