@@ -60,7 +60,7 @@ test-cleanup: build ## links, rules, routes and nft ruleset are equal before and
 
 .PHONY: test-inetd
 test-inetd: build ## `sallet inetd`: services of an inetd.conf, and ESP on the wire for those behind a policy line
-	$(PYTHON) -m pytest tests/interop/test_inetd.py tests/interop/test_inetd_services.py tests/unit/lang/test_golden.py -k inetd
+	$(PYTHON) -m pytest tests/interop/test_inetd.py tests/interop/test_inetd_services.py tests/unit/lang/test_inetd.py tests/unit/lang/test_golden.py -k inetd
 
 .PHONY: interop
 interop: build ## every algorithm, protection, mode and size with a real Linux kernel (root; rewrites docs/interop.md)

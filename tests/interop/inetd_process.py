@@ -19,6 +19,17 @@ from netns import Namespace, environment, wait_until
 
 CLIENT_SECS: Final = 60
 SCRIPT: Final = Path(__file__)
+# One datagram or connection for each run, as servers do that get the listening socket.
+TAKE_ONE: Final = """\
+import os, socket, sys
+held = socket.socket(fileno=0)
+if held.type == socket.SOCK_DGRAM:
+    data, sender = held.recvfrom(65536)
+    held.sendto(b"%d " % os.getuid() + data.upper(), sender)
+else:
+    connection, _ = held.accept()
+    connection.sendall(b"%d " % os.getuid() + connection.recv(65536).upper())
+"""
 
 
 class InetdProcess:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ import sallet
 from interop.capabilities import NOBODY, python_for_nobody
 from interop.capture import Capture, Heard
 from interop.flows import CBC, Flow, all_spis
-from interop.inetd_process import InetdProcess, Question, ask
+from interop.inetd_process import TAKE_ONE, InetdProcess, Question, ask
 from interop.stations import quiet
 from netns import DaemonProcess, Lab, Namespace, need
 
@@ -30,7 +31,7 @@ CLIENT6, SERVER6 = "2001:db8::1", "2001:db8::2"
 STRANGER = "192.0.2.3"
 """Another address of the client's host, of which nobody's policy knows."""
 FLOWS = [Flow(1, CLIENT, SERVER, suite=CBC), Flow(2, CLIENT6, SERVER6, suite=CBC)]
-ECHO, CAT, DAYTIME = 7, 7001, 13
+ECHO, CAT, TAKER, DAYTIME = 7, 7001, 7002, 13
 SECRET = "what nobody on the wire may read"
 
 PROTECTED = """\
@@ -39,6 +40,8 @@ echo	stream	tcp4	nowait	root	internal
 echo	stream	tcp6	nowait	root	internal
 echo	dgram	udp4	wait	root	internal
 7001	stream	tcp	nowait	nobody	/bin/cat	cat
+7002	dgram	udp	wait	root	{python}	python {script}
+7002	stream	tcp	wait	root	{python}	python {script}
 """
 CLEAR = """\
 #@
@@ -77,7 +80,7 @@ def client_policies() -> str:
     lines = []
     for flow in FLOWS:
         for upper in ("tcp", "udp"):
-            for port in (ECHO, CAT):
+            for port in (ECHO, CAT, TAKER):
                 here, there = flow.left, f"{flow.right}[{port}]"
                 rule = "ipsec esp/transport//require"
                 lines.append(f"spdadd {here} {there} {upper} -P out {rule};\n")
@@ -99,18 +102,24 @@ def test_policies_of_the_file_on_the_wire(
     hosts: tuple[Namespace, Namespace], daemons: list[DaemonProcess], tmp_path: Path
 ) -> None:
     client, server = hosts
-    capture = Capture(client, LINK, all_spis(FLOWS), [SECRET.encode()])
-    inetd = InetdProcess(server, tmp_path, PROTECTED + CLEAR, "--run-dir", daemons[1].run_dir)
-    assert inetd.ready_line == "sallet inetd: ready: 5 of 5 services\n", inetd.said()
+    script = tmp_path / "take_one.py"
+    script.write_text(TAKE_ONE)
+    protection = PROTECTED.format(python=sys.executable, script=script)
+    capture = Capture(client, LINK, all_spis(FLOWS), [SECRET.encode(), SECRET.upper().encode()])
+    inetd = InetdProcess(server, tmp_path, protection + CLEAR, "--run-dir", daemons[1].run_dir)
+    assert inetd.ready_line == "sallet inetd: ready: 7 of 7 services\n", inetd.said()
     protected: list[Question] = [
         ("tcp", SERVER, ECHO, SECRET),
         ("tcp", SERVER6, ECHO, SECRET),
         ("udp", SERVER, ECHO, SECRET),
         ("tcp", SERVER, CAT, SECRET),
+        ("udp", SERVER, TAKER, SECRET),
+        ("tcp", SERVER, TAKER, SECRET),
     ]
     answers = ask(client, *protected, ("tcp", SERVER, DAYTIME, "what time is it?"))
     assert answers[:4] == [SECRET] * 4
-    assert answers[4].count(":") == 2
+    assert answers[4:6] == [f"0 {SECRET.upper()}"] * 2
+    assert answers[6].count(":") == 2
     heard = capture.end()
     assert (heard.others_lost, heard.readable) == (0, 0)
     assert in_clear(heard) == {(CLIENT, DAYTIME), (SERVER, DAYTIME)}
@@ -126,13 +135,37 @@ def test_policies_of_the_file_on_the_wire(
     assert in_clear(heard) == {(STRANGER, ECHO)}
 
     # The file is changed: the same sockets, without the policies; the stranger is served.
-    inetd.reread(PROTECTED.split("\n", 1)[1] + CLEAR)
+    inetd.reread(protection.split("\n", 1)[1] + CLEAR)
     assert ask(client, *((kind, SERVER, ECHO, "hello") for kind in stranger)) == ["hello"] * 2
     # And back again.
-    inetd.reread(PROTECTED + CLEAR)
+    inetd.reread(protection + CLEAR)
     assert ask(client, protected[2], (stranger[0], SERVER, ECHO, "hello")) == [SECRET, "! TimeoutError"]
     assert inetd.stop() == 0
     assert "not started" not in inetd.said()
+
+
+def test_a_daemon_that_starts_anew_learns_the_policies_at_sighup(
+    hosts: tuple[Namespace, Namespace], daemons: list[DaemonProcess], daemon: Daemons, tmp_path: Path
+) -> None:
+    client, server = hosts
+    script = tmp_path / "take_one.py"
+    script.write_text(TAKE_ONE)
+    text = PROTECTED.format(python=sys.executable, script=script)
+    inetd = InetdProcess(server, tmp_path, text, "--run-dir", daemons[1].run_dir)
+    question = ("tcp", SERVER, ECHO, SECRET)
+    strangers = [
+        (f"{kind}@{STRANGER}", SERVER, port, SECRET) for kind in ("tcp", "udp") for port in (ECHO, TAKER)
+    ]
+    assert ask(client, question) == [SECRET]
+    assert daemons[1].stop() == 0
+    # Nobody is served in clear for it: what no daemon gives its policy is not answered.
+    assert {answer[:2] for answer in ask(client, *strangers)} == {"! "}
+    assert "7002/udp4 is not served: its policy cannot be set: no daemon answers" in inetd.said()
+    daemon(server, "--mode", "host", "--setkey", tmp_path / "server.setkey")
+    assert {answer[:2] for answer in ask(client, strangers[0])} == {"! "}
+    inetd.reread(text)
+    assert ask(client, question, strangers[0]) == [SECRET, "! TimeoutError"]
+    assert inetd.stop() == 0
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from interop.inetd_process import InetdProcess, ask
+from interop.inetd_process import TAKE_ONE, InetdProcess, ask
 from netns import Lab, Namespace, environment, need
 from sallet.cli.main import main
 
@@ -26,17 +26,6 @@ echo	dgram	udp6	wait	root	internal
 discard	stream	tcp	nowait	root	internal
 daytime	stream	tcp	nowait	root	internal
 daytime	dgram	udp	wait	root	internal
-"""
-# One datagram or connection for each run, as servers do that get the listening socket.
-TAKE_ONE = """\
-import os, socket, sys
-held = socket.socket(fileno=0)
-if held.type == socket.SOCK_DGRAM:
-    data, sender = held.recvfrom(65536)
-    held.sendto(b"%d " % os.getuid() + data.upper(), sender)
-else:
-    connection, _ = held.accept()
-    connection.sendall(b"%d " % os.getuid() + connection.recv(65536).upper())
 """
 
 

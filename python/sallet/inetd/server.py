@@ -11,23 +11,20 @@ import logging
 import selectors
 import signal
 import socket
-import subprocess
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final, Self
 
 from sallet.failure import Failure
 from sallet.inetd.internal import Conversation, answer_datagram
-from sallet.inetd.listener import NotStarted, change_policies, open_listener
+from sallet.inetd.listener import NotStarted, change_policies, open_listener, set_policies
 from sallet.inetd.program import CannotStart, identity_of, start
+from sallet.inetd.running import Running
 from sallet.lang.inetd import Configuration, Finding, Service
 
 logger = logging.getLogger(__name__)
 
-PER_MINUTE: Final = 256
-"""So many programs a minute are started for one service that sets no bound of its own."""
 _REST_SECS: Final = 600.0
 """A service that was asked for more often rests so long."""
 _TAKING_SECS: Final = 0.1
@@ -39,31 +36,6 @@ _DATAGRAM_BYTES: Final = 65535
 
 Reread = Callable[[], Configuration]
 Report = Callable[[Iterable[Finding]], None]
-
-
-class Running:
-    """One service with its socket and its programs."""
-
-    def __init__(self, service: Service, held: socket.socket) -> None:
-        self.service = service
-        self.held = held
-        self.children: list[subprocess.Popen[bytes]] = []
-        self.starts: deque[float] = deque()
-        self.rests_until = 0.0
-
-    @property
-    def has_its_socket_lent(self) -> bool:
-        """Say whether a program has the listening socket for itself."""
-        return self.service.wait and bool(self.children)
-
-    def may_start(self, now: float) -> bool:
-        """Count a start, and say whether it is within the bounds."""
-        while self.starts and now - self.starts[0] > 60:
-            self.starts.popleft()
-        if len(self.starts) >= (self.service.per_minute or PER_MINUTE):
-            return False
-        self.starts.append(now)
-        return True
 
 
 class Inetd:
@@ -135,9 +107,8 @@ class Inetd:
         """Let a service that stays follow its line in the new file, on the socket it has."""
         before = running.service.policies
         running.service = service
-        if before == service.policies:
-            return
         try:
+            # Also where they are the same: a daemon that was started anew knows nothing of this socket.
             change_policies(running.held, before, service.policies, self._dialect)
         except NotStarted as reason:
             logger.error("%s (line %d) is closed: %s", service, service.line, reason)
@@ -194,16 +165,30 @@ class Inetd:
 
     def _lend(self, running: Running) -> None:
         """Start a program on the listening socket itself."""
-        if not self._start(running, running.held):
-            if running.service.transport == "udp":
-                # Nobody else will take it, and it would ask for ever.
-                running.held.recv(_DATAGRAM_BYTES, socket.MSG_DONTWAIT)
-            else:
-                running.held.accept()[0].close()
+        if not self._still_protected(running) or not self._start(running, running.held):
+            self._turn_away(running)
         elif running.service.wait:
             self._disarm(running)
         else:
             self._rest(running, _TAKING_SECS)
+
+    def _still_protected(self, running: Running) -> bool:
+        """See that the daemon holds the policies: a program that has the socket asks nobody."""
+        try:
+            set_policies(running.held, running.service.policies.both(), self._dialect)
+        except NotStarted as reason:
+            logger.error("%s is not served: %s", running.service, reason)
+            return False
+        return True
+
+    @staticmethod
+    def _turn_away(running: Running) -> None:
+        """Take what nobody else will take, and what would ask for ever."""
+        with suppress(OSError):
+            if running.service.transport == "udp":
+                running.held.recv(_DATAGRAM_BYTES, socket.MSG_DONTWAIT)
+            else:
+                running.held.accept()[0].close()
 
     def _accept(self, running: Running) -> None:
         """Take a connection and serve it, inside or by a program."""
