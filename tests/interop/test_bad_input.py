@@ -23,6 +23,7 @@ import pytest
 from interop.stations import drops
 from netns import DaemonProcess, Here, Lab, environment, need
 from sallet.control import protocol
+from sallet.pcb import protocol as pcb_protocol
 from sallet.pfkey import codec
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
@@ -220,13 +221,18 @@ def test_any_bytes_on_any_socket_do_no_harm(victim: Victim) -> None:
     rng = random.Random(seed)
     run_dir = victim.process.run_dir
     before = victim.databases()
-    assert {path.name for path in run_dir.glob("*.sock")} == {*PFKEY_SOCKETS, protocol.SOCKET_NAME}
+    others = {protocol.SOCKET_NAME, pcb_protocol.SOCKET}
+    assert {path.name for path in run_dir.glob("*.sock")} == {*PFKEY_SOCKETS, *others}
     for name, dialect in PFKEY_SOCKETS.items():
         with _connect(run_dir / name, socket.SOCK_SEQPACKET) as program:
             for length in LENGTHS:
                 for datagram in (rng.randbytes(length), *_structured(length, dialect, rng)):
                     program.send(datagram)
                     _drain(program)
+    for length in LENGTHS:
+        with _connect(run_dir / pcb_protocol.SOCKET, socket.SOCK_SEQPACKET) as program:
+            program.send(rng.randbytes(length))
+            _drain(program)
     for length in LENGTHS:
         for data in (rng.randbytes(length), rng.randbytes(length) + b"\n", *_requests(length, rng)):
             with _connect(run_dir / protocol.SOCKET_NAME, socket.SOCK_STREAM) as program:
