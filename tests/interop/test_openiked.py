@@ -19,7 +19,7 @@ from interop.stations import TRANSFER_BYTES, End, Services, quiet, set_sysctl
 from interop.wire_log import WireLog
 from netns import DaemonProcess, Lab, Namespace, need, wait_until
 
-pytestmark = [pytest.mark.interop, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.interop, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(180)]
 
 LINK = "wire0"
 Daemons = Callable[..., DaemonProcess]
@@ -71,17 +71,17 @@ def start_both(
     return [started[0], started[1]]
 
 
-def two_hosts(lab: Lab) -> tuple[End, End]:
+def two_hosts(lab: Lab, prefix: str = "192.0.2.", bits: int = 24) -> tuple[End, End]:
     """Make two hosts on one link."""
     ends = []
-    for name, address in (("left", "192.0.2.1"), ("right", "192.0.2.2")):
+    for name, address in (("left", f"{prefix}1"), ("right", f"{prefix}2")):
         namespace = lab.namespace(name)
         quiet(namespace)
         ends.append(End(namespace, address))
     near, far = ends
     lab.link(near.namespace, LINK, far.namespace, LINK)
     for end in ends:
-        lab.address(end.namespace, LINK, f"{end.address}/24")
+        lab.address(end.namespace, LINK, f"{end.address}/{bits}")
     return near, far
 
 
@@ -191,11 +191,12 @@ def test_through_a_nat(lab: Lab, daemon: Daemons, tmp_path: Path, stack: ExitSta
     assert sum(passed.esp_in_udp.values()) > 2 * TRANSFER_BYTES // 1500
 
 
+@pytest.mark.parametrize(("prefix", "bits"), [("192.0.2.", 24), ("2001:db8::", 64)], ids=["v4", "v6"])
 def test_a_killed_daemon_lets_nothing_out_of_an_endpoint(
-    lab: Lab, daemon: Daemons, tmp_path: Path, stack: ExitStack
+    lab: Lab, daemon: Daemons, tmp_path: Path, stack: ExitStack, prefix: str, bits: int
 ) -> None:
     # iked -t: ESP in UDP although there is no NAT.
-    near, far = two_hosts(lab)
+    near, far = two_hosts(lab, prefix, bits)
     wire = WireLog(near.namespace, LINK, tmp_path / "wire.pcap")
     daemons = [daemon(end.namespace, "--mode", "host") for end in (near, far)]
     listeners = [stack.enter_context(Listener(each.run_dir)) for each in daemons]

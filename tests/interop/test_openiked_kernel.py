@@ -29,7 +29,7 @@ from interop.openiked import (
 from interop.stations import End, quiet
 from netns import DaemonProcess, Lab, need, wait_until
 
-pytestmark = [pytest.mark.interop, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.interop, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(180)]
 
 TAP = "tap0"
 OURS, THEIRS = "192.0.2.1", "192.0.2.2"

@@ -61,15 +61,23 @@ class WireLog:
 def _sort(frame: bytes, passed: Passed) -> None:
     if chatter(frame) is not None:
         return
-    at = ETHERNET_BYTES + 4 * (frame[ETHERNET_BYTES] & 15)
-    if frame[12:14] != b"\x08\x00" or struct.unpack_from("!H", frame, ETHERNET_BYTES + 6)[0] & 0x1FFF:
-        passed.in_clear.append(describe(frame))
-    elif frame[ETHERNET_BYTES + 9] == _ESP:
+    following, at = _next_layer(frame)
+    if following == _ESP:
         passed.esp[struct.unpack_from("!I", frame, at)[0]] += 1
-    elif frame[ETHERNET_BYTES + 9] == _UDP:
+    elif following == _UDP:
         _sort_udp(frame, at, passed)
     else:
         passed.in_clear.append(describe(frame))
+
+
+def _next_layer(frame: bytes) -> tuple[int | None, int]:
+    """Read what stands behind IP, and where; None if that is not to be seen here."""
+    kind, first = frame[12:14], frame[ETHERNET_BYTES]
+    if kind == b"\x86\xdd":
+        return frame[ETHERNET_BYTES + 6], ETHERNET_BYTES + 40
+    if kind != b"\x08\x00" or struct.unpack_from("!H", frame, ETHERNET_BYTES + 6)[0] & 0x1FFF:
+        return None, 0
+    return frame[ETHERNET_BYTES + 9], ETHERNET_BYTES + 4 * (first & 15)
 
 
 def _sort_udp(frame: bytes, at: int, passed: Passed) -> None:
