@@ -371,6 +371,35 @@ mod tests {
     }
 
     #[test]
+    fn what_waited_for_its_sa_leaves_before_what_the_device_has() {
+        let (mut left, _right) = pair();
+        setup::protect(&left.pump.engine, flow(4), NOW);
+        let engine = Arc::clone(&left.pump.engine);
+        engine
+            .configure(sallet_core::engine::Setting::HoldPackets(5))
+            .unwrap();
+        let sas = engine.sad_dump(None);
+        engine.sad_flush(None);
+        for fill in 0..3 {
+            left.host
+                .send
+                .send(datagram("10.1.0.1", "10.2.0.1", fill))
+                .unwrap();
+        }
+        left.pump.turn(NOW).unwrap();
+        assert!(left.pump.wire.sent.is_empty());
+        assert_eq!(engine.stats().outbound_waiting, 3);
+        for sa in sas {
+            engine.sad_add(sa.params, NOW).unwrap();
+        }
+        left.host.send.send(datagram("10.1.0.1", "10.2.0.1", 3)).unwrap();
+        left.pump.turn(NOW).unwrap();
+        assert_eq!(left.pump.wire.sent.len(), 4);
+        let stats = engine.stats();
+        assert_eq!((stats.outbound_waiting, stats.released), (0, 3));
+    }
+
+    #[test]
     fn a_deleted_device_ends_the_loop_with_an_error() {
         let (mut left, _right) = pair();
         drop(left.host);
