@@ -1,4 +1,4 @@
-"""The one door of command lines and screens to a running daemon: PF_KEY messages and control calls.
+"""What command lines and screens ask a running daemon with: PF_KEY messages here, control calls by `control`.
 
 No engine, no policy language and no printing may enter.
 Answers to: RFC 2367 section 3 (pid and seq tie a reply to its request), ARCHITECTURE.md section E.
@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from sallet.control import protocol
-from sallet.failure import KINDS, Failure
-from sallet.rundir import default_run_dir, short_path
+from sallet.control.client import ControlClient
+from sallet.door import connect, hung_up, unreachable
+from sallet.failure import Failure
+from sallet.rundir import default_run_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,6 @@ __all__ = ["ControlClient", "PfkeyClient", "PfkeyError", "default_run_dir"]
 REPLY_SECS = 30.0
 """How long a request may take: the daemon swaps packet filter tables before it replies."""
 MESSAGE_BYTES_MAX = 1 << 20
-EVENT_BYTES_MAX = 4 * MESSAGE_BYTES_MAX
 PIPELINE_MESSAGES_MAX = 256
 """Requests under way at once; enough to hide the round trip, few enough for the socket's buffers."""
 
@@ -50,39 +50,6 @@ class PfkeyError(OSError):
         self.reply = reply
 
 
-def _connect(path: Path, kind: socket.SocketKind) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
-    try:
-        with short_path(path) as name:
-            connection.connect(name)
-    except OSError as error:
-        connection.close()
-        raise _unreachable(path, error) from error
-    return connection
-
-
-def _unreachable(path: Path, error: OSError) -> Failure:
-    if isinstance(error, PermissionError):
-        return Failure(
-            "no permission to talk to the daemon",
-            where=str(path),
-            why=error.strerror or str(error),
-            next_step="ask as the user who started it, or as a member of the directory's group",
-            kind="permission",
-        )
-    return Failure(
-        "no daemon answers",
-        where=str(path),
-        why=error.strerror or str(error),
-        next_step="start one with `sallet up`, or name its directory with --run-dir or SALLET_RUN_DIR",
-        kind="unreachable",
-    )
-
-
-def _hung_up() -> ConnectionResetError:
-    return ConnectionResetError(errno.ECONNRESET, "the daemon closed the line")
-
-
 class PfkeyClient:
     """One PF_KEY connection, on the socket of its dialect."""
 
@@ -94,7 +61,7 @@ class PfkeyClient:
         self._pid = os.getpid()
         self._held: deque[Message] = deque()
         self.path = run_dir / f"pfkey.{dialect}.sock"
-        self._socket = _connect(self.path, socket.SOCK_SEQPACKET)
+        self._socket = connect(self.path, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
@@ -147,7 +114,7 @@ class PfkeyClient:
             with suppress(BlockingIOError):
                 data = self._socket.recv(MESSAGE_BYTES_MAX)
                 if not data:
-                    raise _unreachable(self.path, _hung_up())
+                    raise unreachable(self.path, hung_up())
                 return data
             self._selector.modify(self._socket, selectors.EVENT_READ)
             self._selector.select()
@@ -262,7 +229,7 @@ class PfkeyClient:
         except BlockingIOError:
             return False
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise _unreachable(self.path, error) from error
+            raise unreachable(self.path, error) from error
         return True
 
     def _read_all(self) -> None:
@@ -273,9 +240,9 @@ class PfkeyClient:
             except BlockingIOError:
                 return
             except ConnectionResetError as error:
-                raise _unreachable(self.path, error) from error
+                raise unreachable(self.path, error) from error
             if not data:
-                raise _unreachable(self.path, _hung_up())
+                raise unreachable(self.path, hung_up())
             self._held.append(self._read(data))
 
     def _read(self, data: bytes) -> Message:
@@ -305,71 +272,3 @@ class PfkeyClient:
         if remaining <= 0 or not self._selector.select(remaining):
             if time.monotonic() >= deadline:
                 raise TimeoutError(errno.ETIMEDOUT, "the daemon does not answer", str(self.path))
-
-
-class ControlClient:
-    """One control connection: status, counters, listings and explain, as JSON values."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self.path = run_dir / protocol.SOCKET_NAME
-        self._socket = _connect(self.path, socket.SOCK_STREAM)
-        self._socket.settimeout(REPLY_SECS)
-        self._reader = self._socket.makefile("rb")
-        self._ids = itertools.count(1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._reader.close()
-        self._socket.close()
-
-    def call(self, method: str, **params: Any) -> Any:
-        """Call one method of the daemon and return its result, as JSON has it.
-
-        Raises:
-            Failure: the daemon refused, in its own words, or went away.
-        """
-        try:
-            request = protocol.Request(next(self._ids), method, params)
-            self._socket.sendall(protocol.encode_request(request))
-            line = self._reader.readline()
-        except OSError as error:
-            raise _unreachable(self.path, error) from error
-        if not line:
-            raise _unreachable(self.path, _hung_up())
-        reply = protocol.decode_reply(line)
-        if reply.refusal is not None:
-            refusal = reply.refusal
-            raise Failure(
-                refusal.what,
-                where=refusal.where,
-                why=refusal.why,
-                next_step=refusal.next_step,
-                kind=next((kind for kind in KINDS if kind == refusal.kind), "failed"),
-            )
-        return reply.result
-
-    def stream(self, method: str, **params: Any) -> Iterator[Any]:
-        """Call a method that goes on answering, and give what it tells from now on until the daemon ends.
-
-        Raises:
-            Failure: the daemon refused, in its own words.
-        """
-        self.call(method, **params)
-        self._socket.settimeout(None)
-        return self._told()
-
-    def _told(self) -> Iterator[Any]:
-        while True:
-            try:
-                line = self._reader.readline(EVENT_BYTES_MAX)
-            except OSError:
-                return
-            if not line.endswith(b"\n"):
-                return
-            yield protocol.decode_event(line)

@@ -82,14 +82,18 @@ def connect(run_dir: Path, stack: ExitStack) -> socket.socket:
 def one_round(run_dir: Path, spis: Iterator[int], dice: random.Random) -> None:
     """Let all clients do everything at once, and each go away at a place of its own."""
     with ExitStack() as stack:
-        programs = [connect(run_dir, stack) for _ in range(CLIENTS)]
-        for program in programs:
+        programs = []
+        for _ in range(CLIENTS):
+            # Policies there are none: that dump is one message, and with the other two replies three.
+            dump, most = dice.choice(((DUMP, 30), (DUMP, 30), (SPDDUMP, 3)))
+            programs.append((connect(run_dir, stack), dump, dice.randrange(most + 1)))
+        for program, dump, _ in programs:
             program.settimeout(PATIENCE_SECS)
-            for data in (REGISTER, add(next(spis)), dice.choice((DUMP, DUMP, SPDDUMP))):
+            for data in (REGISTER, add(next(spis)), dump):
                 program.send(data)
         dice.shuffle(programs)
-        for program in programs:
-            for _ in range(dice.randrange(30)):
+        for program, _, taken in programs:
+            for _ in range(taken):
                 program.recv(1 << 16)
             program.close()
 
