@@ -156,6 +156,12 @@ def through_duplicates(address: str) -> None:
     second.sendto(SECRET, (address, PROTECTED))
     print("dup", second.recv(100) == SECRET)
 
+    # What a program closes that it did not open is opened again.
+    second.connect((address, PROTECTED))
+    os.closerange(400, 1024)
+    second.send(SECRET)
+    print("closed", second.recv(100) == SECRET)
+
     one = protect(tcp(address))
     if os.fork() == 0:
         one.connect((address, PROTECTED))

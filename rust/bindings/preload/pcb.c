@@ -22,8 +22,11 @@
 static int watch = -1;
 /* A connection that this process has kept for the time after chroot() or setuid(); -1 if there is none. */
 static int way_back = -1;
-/* By descriptor: the id of the socket that was confirmed while `watch` lived, 0 if none. */
+/* Counts the connections that `watch` was. */
+static uint32_t generation;
+/* By descriptor: the id of the socket that was confirmed last, 0 if none was, and what `generation` was then. */
 static uint64_t confirmed[REMEMBERED];
+static uint32_t confirmed_in[REMEMBERED];
 
 static bool send_request(int daemon, struct pcb_request *request, const void *policy, const int *descriptors,
 			 int count)
@@ -178,7 +181,7 @@ static bool alive(int descriptor)
 	return peeked < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-bool pcb_daemon_lives(void)
+static bool daemon_lives(void)
 {
 	int before = errno, current = __atomic_load_n(&watch, __ATOMIC_ACQUIRE);
 	bool lives = current >= 0 && alive(current);
@@ -197,8 +200,9 @@ static bool watched(void)
 	fresh = open_watch();
 	if (fresh < 0)
 		return false;
-	memset(confirmed, 0, sizeof(confirmed));
-	if (!__atomic_compare_exchange_n(&watch, &current, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	if (__atomic_compare_exchange_n(&watch, &current, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		__atomic_add_fetch(&generation, 1, __ATOMIC_ACQ_REL);
+	else
 		close(fresh);
 	/* The number of an ended watch may be the program's by now: it is left alone. */
 	return true;
@@ -238,9 +242,17 @@ int pcb_tell_bound(int descriptor, const struct sockaddr *remote, socklen_t leng
 	reason = pcb_ask(&request, NULL, &descriptor, 1, NULL, NULL);
 	if (reason)
 		return refused(reason);
-	if (descriptor < REMEMBERED)
+	if (descriptor < REMEMBERED) {
+		confirmed_in[descriptor] = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
 		confirmed[descriptor] = cookie(descriptor);
+	}
 	return 0;
+}
+
+/* The port stands at the same place in both families. */
+static bool has_port(const struct sockaddr_storage *own)
+{
+	return ((const struct sockaddr_in *)own)->sin_port != 0;
 }
 
 /* Gives a socket a port of the kernel's choice, if it has none. */
@@ -252,11 +264,15 @@ static int take_port(int descriptor)
 
 	if (getsockname(descriptor, (struct sockaddr *)&own, &length) < 0)
 		return -1;
-	/* The port stands at the same place in both families. */
-	if (((struct sockaddr_in *)&own)->sin_port != 0)
+	if (has_port(&own))
 		return 0;
 	next(setsockopt)(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &off, sizeof(off));
-	return next(bind)(descriptor, (struct sockaddr *)&own, length);
+	if (next(bind)(descriptor, (struct sockaddr *)&own, length) == 0)
+		return 0;
+	/* Another thread may have been faster. */
+	if (errno == EINVAL && getsockname(descriptor, (struct sockaddr *)&own, &length) == 0 && has_port(&own))
+		return 0;
+	return -1;
 }
 
 int pcb_confirm(int descriptor, const struct sockaddr *remote, socklen_t length)
@@ -271,9 +287,15 @@ bool pcb_was_confirmed(int descriptor)
 	return descriptor >= 0 && descriptor < REMEMBERED && confirmed[descriptor];
 }
 
+bool pcb_stands(int descriptor)
+{
+	return pcb_was_confirmed(descriptor) &&
+	       confirmed_in[descriptor] == __atomic_load_n(&generation, __ATOMIC_ACQUIRE) && daemon_lives();
+}
+
 int pcb_confirm_once(int descriptor)
 {
-	if (pcb_was_confirmed(descriptor) && confirmed[descriptor] == cookie(descriptor) && pcb_daemon_lives())
+	if (pcb_stands(descriptor) && confirmed[descriptor] == cookie(descriptor))
 		return 0;
 	return pcb_confirm(descriptor, NULL, 0);
 }

@@ -25,9 +25,6 @@ uint32_t pcb_mark(int descriptor);
 /* Says whether the daemon holds a policy for this socket. */
 bool pcb_has_policy(int descriptor);
 
-/* Says whether the daemon that confirmed this process's sockets is still there. */
-bool pcb_daemon_lives(void);
-
 /* Fills in where a packet is about to go, if the family is one that has policies. */
 void pcb_remote(struct pcb_request *request, const struct sockaddr *remote, socklen_t length);
 
@@ -43,7 +40,10 @@ int pcb_tell_bound(int descriptor, const struct sockaddr *remote, socklen_t leng
 /* As `pcb_confirm` without a destination, but asks only once for each socket. */
 int pcb_confirm_once(int descriptor);
 
-/* Says whether `pcb_confirm_once` has asked for what this descriptor was last. */
+/* Says whether a rule was confirmed for what this descriptor was last; costs no system call. */
 bool pcb_was_confirmed(int descriptor);
+
+/* Says whether the daemon that did so is still there. */
+bool pcb_stands(int descriptor);
 
 #endif

@@ -15,10 +15,10 @@
 /* Says whether a call on a socket that has its ends may go on. */
 static bool may_send(int descriptor)
 {
-	if (!pcb_was_confirmed(descriptor) || !pcb_has_policy(descriptor) || pcb_daemon_lives())
+	if (!pcb_was_confirmed(descriptor) || !pcb_has_policy(descriptor) || pcb_stands(descriptor))
 		return true;
-	refused(EHOSTUNREACH);
-	return false;
+	/* Or a program that closes what it does not know has closed our connection. */
+	return pcb_confirm(descriptor, NULL, 0) == 0;
 }
 
 /* Says whether a call that may name a destination may go on. */
