@@ -6,6 +6,7 @@ Answers to: design "host mode", Names; `make test-cleanup`.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -28,6 +29,8 @@ spdadd fd01::/32 fd02::/32 any -P out discard ;
 """
 
 
+FLAPS = int(os.environ.get("SALLET_FLAPS", "200"))
+"""A device comes and goes so often."""
 MOMENTS = 7
 """At so many moments of a start it is ended."""
 FOREIGN = """
@@ -214,4 +217,32 @@ def test_one_daemon_in_a_namespace(
     assert embedded.stop() == 0
     assert snapshot(host) == during
     assert "mode host" in running.sallet("status").stdout
+    assert running.stop() == 0
+
+
+@pytest.mark.bug_row(41)
+def test_a_device_that_comes_and_goes_takes_nothing_with_it(
+    host: Namespace, daemon: Callable[..., DaemonProcess], setkey_file: Path
+) -> None:
+    """Row 41: a link comes up and goes many times (SALLET_FLAPS); SAs, policies and descriptors stay."""
+    text = f"add 10.0.0.1 10.0.0.2 esp 0x1001 -E aes-cbc 0x{7:032x} -A hmac-sha256 0x{7:064x};\n"
+    setkey_file.write_text(POLICIES + text)
+    running = daemon(host, "--mode", "host", "--setkey", setkey_file)
+
+    def books() -> tuple[int, int, int]:
+        """Count descriptors, SAs and policies."""
+        descriptors = len(list(Path(f"/proc/{running.process.pid}/fd").iterdir()))
+        associations = running.sallet("setkey", "-D").stdout.count("\tesp mode=")
+        return descriptors, associations, running.sallet("setkey", "-D", "-P").stdout.count("\tspid=")
+
+    before = books()
+    assert before[1:] == (1, 5)
+    flap = [
+        "link add flap type veth peer name flop",
+        "link set flap up",
+        "address add 10.0.0.77/24 dev flap",
+        "link del flap",
+    ]
+    host.run("ip", "-batch", "-", input="\n".join(flap * FLAPS) + "\n", timeout=100)
+    assert books() == before
     assert running.stop() == 0
