@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
     from sallet.pfkey.messages import Message
 
-__all__ = ["ControlClient", "PfkeyClient", "PfkeyError", "default_run_dir"]
+__all__ = ["ControlClient", "DumpCutShort", "PfkeyClient", "PfkeyError", "default_run_dir"]
 
 REPLY_SECS = 30.0
 """How long a request may take: the daemon swaps packet filter tables before it replies."""
+ENTRY_SECS = 5.0
+"""How long the next entry of a dump that has begun may take."""
 MESSAGE_BYTES_MAX = 1 << 20
 PIPELINE_MESSAGES_MAX = 256
 """Requests under way at once; enough to hide the round trip, few enough for the socket's buffers."""
@@ -48,6 +50,14 @@ class PfkeyError(OSError):
     def __init__(self, number: int, reply: Message) -> None:
         super().__init__(number, os.strerror(number))
         self.reply = reply
+
+
+class DumpCutShort(Exception):
+    """A dump ended without its last entry, as it may with `--quirk dump-truncation`."""
+
+    def __init__(self, entries: list[Message]) -> None:
+        super().__init__(f"{len(entries)} entries came, and not the last")
+        self.entries = entries
 
 
 class PfkeyClient:
@@ -163,16 +173,22 @@ class PfkeyClient:
 
         Raises:
             PfkeyError: the daemon refused.
+            DumpCutShort: the last entry did not come; what came is in `entries`.
         """
         self.send(message)
         entries: list[Message] = []
-        for entry in self._dump_replies(message.type):
-            if entry.errno == errno.ENOENT:
-                return []
-            if entry.errno:
-                raise PfkeyError(entry.errno, entry)
-            if entry.extensions:
-                entries.append(entry)
+        try:
+            for entry in self._dump_replies(message.type):
+                if entry.errno == errno.ENOENT:
+                    return []
+                if entry.errno:
+                    raise PfkeyError(entry.errno, entry)
+                if entry.extensions:
+                    entries.append(entry)
+        except TimeoutError as error:
+            if not entries:
+                raise
+            raise DumpCutShort(entries) from error
         return entries
 
     def _dump_replies(self, kind: int) -> Iterator[Message]:
@@ -191,7 +207,7 @@ class PfkeyClient:
             if found and (found[-1].seq == 0 or found[-1].errno or not found[-1].extensions):
                 return
             if found:
-                deadline = time.monotonic() + REPLY_SECS
+                deadline = time.monotonic() + ENTRY_SECS
             self._wait(selectors.EVENT_READ, deadline)
 
     def _take_reply(self, sequence: int, deadline: float) -> Message:

@@ -149,3 +149,18 @@ def test_a_loss_that_is_told_is_raised_where_it_happened(lying: Callable[[Lie], 
         with pytest.raises(PfkeyError) as caught:
             client.receive(1)
         assert caught.value.errno == 105
+
+
+def test_a_dump_without_its_end_keeps_what_came(
+    lying: Callable[[Lie], PfkeyClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the manuals call a truncated result: the entries that came, and that it was not all."""
+    monkeypatch.setattr(client_module, "ENTRY_SECS", 0.2)
+
+    def lie(request: bytes) -> list[bytes]:
+        entry = codec.encode(Message(Msg.DUMP, 3, pid=os.getpid(), extensions=GET.extensions), LINUX)
+        return [altered(entry, seq=9), altered(entry, seq=8)]
+
+    with lying(lie) as client, pytest.raises(client_module.DumpCutShort) as caught:
+        client.dump(Message(Msg.DUMP))
+    assert [entry.seq for entry in caught.value.entries] == [9, 8]

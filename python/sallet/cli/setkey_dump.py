@@ -15,7 +15,7 @@ from typing import Any
 from sallet.cli import diagnostics
 from sallet.cli.setkey import traced
 from sallet.cli.setkey_options import Options
-from sallet.client import PfkeyClient
+from sallet.client import DumpCutShort, PfkeyClient
 from sallet.failure import Failure
 from sallet.lang import dump, dump_short, records
 from sallet.pfkey import codec
@@ -44,7 +44,11 @@ def _entries(options: Options, client: PfkeyClient) -> list[Message]:
     kind = SadbMsgType.X_SPDDUMP if options.policies else SadbMsgType.DUMP
     # FreeBSD asks for policies by their scope in place of the kind of SA.
     satype = options.scope if options.policies and options.row.scopes else 0
-    entries = client.dump(traced(options, Message(kind, satype)))
+    try:
+        entries = client.dump(traced(options, Message(kind, satype)))
+    except DumpCutShort as cut:
+        entries = cut.entries
+        print(f"setkey: the dump was cut short: {cut}", file=sys.stderr)
     found = [entry for entry in entries if wanted(options, entry)]
     for entry in found:
         traced(options, entry)
