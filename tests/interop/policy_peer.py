@@ -226,6 +226,14 @@ def without_daemon(address: str) -> None:
         print({name: outcome(call) for name, call in calls.items()}, flush=True)
 
 
+def hold() -> None:
+    """Hold a socket with policies until standard input ends."""
+    with protect(udp()) as one:
+        one.bind(("", 0))
+        print(one.getsockname()[1], flush=True)
+        sys.stdin.read()
+
+
 def behind_our_back(address: str) -> None:
     """Send by system calls that no library sees."""
     libc = ctypes.CDLL(None, use_errno=True)

@@ -236,6 +236,27 @@ def test_rules_go_with_their_sockets(scene: Scene) -> None:
     assert wait_until(lambda: scene.counts()["sockets"] <= before["sockets"], timeout=5)
     policies = json.loads(scene.daemon.sallet("policy", "ls", "--json").stdout)
     assert policies["policies"] == []
+    assert {rule["selector"]["next_layer"] for rule in policies["sockets"]} <= {6}
+
+
+def test_rules_are_listed_and_explain_names_them(scene: Scene) -> None:
+    with protected(scene) as port:
+        listed = scene.daemon.sallet("policy", "ls").stdout
+        assert f"[{port}]" in listed or str(port) in listed
+        assert "out (socket)" in listed
+        words = ("explain", CLIENT, SERVERS[0], "udp", f"{port}:{PROTECTED}", "--json")
+        found = json.loads(scene.daemon.sallet(*words).stdout)
+        assert found["entry"]["action"] == found["verdict"]["action"] == "protect"
+
+
+@contextmanager
+def protected(scene: Scene) -> Iterator[int]:
+    """Let a program hold a UDP socket with a policy, and give its port."""
+    command = scene.command(sys.executable, PEER, "hold")
+    holder = scene.client.start(*command, env=environment(), stdin=subprocess.PIPE)
+    assert holder.stdout is not None
+    yield int(holder.stdout.readline())
+    holder.communicate(timeout=20)
 
 
 def test_a_system_call_behind_our_back_sends_nothing(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""`sallet policy ls`: the SPD entries, in the order in which they are asked.
+"""`sallet policy ls`: the policies of sockets and the SPD entries, in the order in which they are asked.
 
 No request that changes one may enter: that is setkey's.
 Answers to: `sallet(1)`, policy; RFC 4301 section 4.4.1 (first match wins).
@@ -23,16 +23,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         tables.print_json(document)
         return diagnostics.OK
-    if not document["policies"]:
+    entries = [(each, " (socket)") for each in document["sockets"]]
+    entries += [(each, "") for each in document["policies"]]
+    if not entries:
         print("no policies")
         return diagnostics.OK
     rows = []
-    for entry in document["policies"]:
+    for entry, whose in entries:
         action = f"{entry['action']} {tables.templates_text(entry['templates'])}".rstrip()
         direction = (
             "in+fwd" if entry["judges_forwarded"] and entry["direction"] == "in" else entry["direction"]
         )
         selector = tables.selector_text(entry["selector"])
-        rows.append((entry["id"], direction, *selector, action, entry["packets"]))
+        rows.append((entry["id"], direction + whose, *selector, action, entry["packets"]))
     tables.print_rows(("ID", "DIR", "SOURCE", "DESTINATION", "UPPER", "ACTION", "PACKETS"), rows)
     return diagnostics.OK

@@ -74,9 +74,16 @@ class Methods:
         )
 
     def policy_list(self) -> views.Json:
-        """Every SPD entry, in the order in which its direction is asked."""
+        """Every SPD entry, in the order in which its direction is asked; sockets have theirs before."""
         entries = sorted(self._engine.spd_dump(), key=lambda p: (ORDER[p.direction], p.priority, p.serial))
-        return views.document("policy-list", {"policies": [views.policy(entry) for entry in entries]})
+        sockets = sorted(self._engine.pcb_dump(), key=lambda p: (ORDER[p.direction], p.serial))
+        body = {"policies": [views.policy(each) for each in entries]}
+        return views.document("policy-list", {**body, "sockets": [views.policy(each) for each in sockets]})
+
+    def _entry(self, number: int) -> _core.PolicyView | None:
+        """Find an SPD entry, or the policy of a socket."""
+        sockets = (each for each in self._engine.pcb_dump() if each.id == number)
+        return self._engine.spd_lookup(number) or next(sockets, None)
 
     def drops(self) -> views.Json:
         """Every drop counter of the engine, and of the guard: clear packets that never met the engine."""
@@ -97,7 +104,7 @@ class Methods:
         """What would become of a clear packet with these values, and which entry says so; nothing changes."""
         packet = _probe(source, destination, next_layer, (int(ports[0]), int(ports[1])))
         found = self._engine.explain(direction, packet)
-        entry = self._engine.spd_lookup(found.policy) if found.policy is not None else None
+        entry = self._entry(found.policy) if found.policy is not None else None
         body = {
             "packet": {
                 "source": source,

@@ -178,10 +178,13 @@ ENTRY: dict[str, Any] = {
 
 
 def test_policies_as_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(tables, "ask", lambda method, **_: {"schema": "s/1", "policies": [ENTRY]})
+    of_socket = {**ENTRY, "id": 9}
+    document = {"schema": "s/1", "policies": [ENTRY], "sockets": [of_socket]}
+    monkeypatch.setattr(tables, "ask", lambda method, **_: document)
     assert main(["policy", "ls"]) == 0
-    head, row = capsys.readouterr().out.splitlines()
+    head, first, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["ID", "DIR", "SOURCE", "DESTINATION", "UPPER", "ACTION", "PACKETS"]
+    assert first.split()[:3] == ["9", "out", "(socket)"]
     assert row.split() == [
         "7", "out", "10.0.0.1/32", "10.0.0.2/32[80]", "tcp", "protect", "esp/tunnel/a-b/unique:3", "12",
     ]  # fmt: skip
