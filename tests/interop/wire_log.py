@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from interop.capture import ETHERNET_BYTES, chatter, describe
 from netns import Namespace, stop, wait_until
 
 _SNAP_BYTES = 96
+_BLOCK_SECS = 1.2
+"""The kernel hands frames over in blocks, after a second at most; at the end an unfinished one is lost."""
 _ESP, _UDP = 50, 17
 _IKE_PORT, _NATT_PORT = 500, 4500
 
@@ -47,6 +50,7 @@ class WireLog:
 
     def end(self) -> Passed:
         """Stop listening and sort what was heard."""
+        time.sleep(_BLOCK_SECS)
         stop(self._process)
         passed = Passed()
         data = self._path.read_bytes()
