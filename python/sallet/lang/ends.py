@@ -81,6 +81,13 @@ def _address(text: str, port: str | None, index: int) -> Address:
             "the ends of a tunnel are written in numbers",
             classic="Invalid address specification",
         )
+    if getattr(address, "scope_id", None) is not None:
+        raise Complaint(
+            index,
+            f"`{text}' names a link, and a policy's addresses cannot",
+            "write the address alone",
+            classic="Invalid address specification",
+        )
     number = int(port or 0)
     if number > 65535:
         raise Complaint(

@@ -32,6 +32,17 @@ static bool at_level(const struct reader *reader)
 	return reader->token.length >= length && !memcmp(reader->token.at, UNIQUE_COLON, length);
 }
 
+/* Without ends, two slashes stand before a level: one that follows the first stands where the ends do. */
+static bool level_too_early(const struct reader *reader)
+{
+	struct token word = reader->token;
+	const char *colon = word.length ? memchr(word.at, ':', word.length) : NULL;
+
+	if (colon)
+		word.length = (size_t)(colon - word.at);
+	return sallet_find_word(word, LEVEL_WORDS, LEVELS) < LEVELS;
+}
+
 /* Reads ADDRESS or ADDRESS[PORT] that fills the text, or one of the words `me' and `any'. */
 static bool read_end(char *text, struct end *end, const struct dialect *dialect)
 {
@@ -102,6 +113,8 @@ static bool read_ends(struct reader *reader, struct request *request)
 	char text[ENDS_BYTES_MAX + 1];
 	size_t length = 0;
 
+	if (level_too_early(reader))
+		return sallet_fail_here(reader, INVALID_PROTOCOL);
 	while (reader->token.length && !sallet_is_word(reader->token, "/") && !rule_begins(reader) && !at_level(reader)) {
 		if (reader->token.length > ENDS_BYTES_MAX - length)
 			return sallet_fail_here(reader, INVALID_ADDRESS);
