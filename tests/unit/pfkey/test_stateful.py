@@ -130,7 +130,9 @@ class Conversation(RuleBasedStateMachine):
 
     def one(self, who: int, kind: Msg, satype: int = 0, **extensions: Any) -> Message:
         (answer,) = self.say(who, kind, satype, **extensions)
-        assert (answer.type, answer.seq, answer.pid) == (kind, 1 << 20 | self.seq, 100 + who)
+        renamed = kind is Msg.X_SPDSETIDX and self.row.setidx_replaces and not answer.errno
+        told = Msg.X_SPDADD if renamed else kind
+        assert (answer.type, answer.seq, answer.pid) == (told, 1 << 20 | self.seq, 100 + who)
         return answer
 
     def expected(self, who: int, answer: Message, word: str | None, *, everybody: bool = True) -> bool:
@@ -218,6 +220,8 @@ class Conversation(RuleBasedStateMachine):
     def update_refused(
         self, who: int, sa: Association | None, satype: int, way: str, fill: int, keys: bool
     ) -> str | None:
+        if self.row.key_bits_as_listed and not keys:
+            return "invalid-key-length"
         if sa is None:
             known = any((of, at) == (satype, way) for _, of, at in self.model.sas)
             return "unknown-spi" if known and "unknown-spi" in self.row.errno_by_kind else "not-found"
@@ -309,11 +313,9 @@ class Conversation(RuleBasedStateMachine):
     )
     def spdadd(self, who: int, upper: int, direction: int, kind: int, hard: int, message: Msg) -> None:
         answer = self.one(who, message, **self.selected(upper, direction, kind, hard))
-        if message not in self.row.shapes:
-            assert answer.errno == self.row.unsupported_errno
-            return
         there = self.model.policies.get((upper, direction))
-        word = "exists" if there and message is not Msg.X_SPDUPDATE else None
+        replaces = message is Msg.X_SPDUPDATE or (message is Msg.X_SPDSETIDX and self.row.setidx_replaces)
+        word = "exists" if there and not replaces else None
         if self.expected(who, answer, word):
             number = need(answer, Ext.X_POLICY, Policy).id
             assert there is None or there.number == number
@@ -332,7 +334,7 @@ class Conversation(RuleBasedStateMachine):
     def by_number(self, who: int, nth: int, remove: bool) -> None:
         keys = sorted(self.model.policies)
         key = keys[nth] if nth < len(keys) else None
-        number = self.model.policies[key].number if key else 0x7FFFFFFF
+        number = self.model.policies[key].number if key else 0x7FFFFFF8
         kind = Msg.X_SPDDELETE2 if remove else Msg.X_SPDGET
         direction = key[1] if key else 2
         answer = self.one(who, kind, X_POLICY=Policy(2, direction, number, 0, ()))
