@@ -117,6 +117,7 @@ KAME: Final = Dialect(
     spi_min=256,
     update_rekeys=True,
     update_by_owner=True,
+    identities_together=True,
     reqid_max=0xFFFF,
     # The pages of QNX say so; the kernels of the BSDs keep half of them.
     reqid_chosen_max=REQID_CHOSEN_MAX,
@@ -240,6 +241,7 @@ FREEBSD: Final = replace(
     cpi_is_raw=True,
     requests_max=4,
     limits_together=True,
+    update_moves=True,
     update_rekeys=False,
     update_refuses_keys=True,
     update_compares=True,

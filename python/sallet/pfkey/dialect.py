@@ -130,6 +130,10 @@ class Dialect:
     """Whether a policy's id names its list in three bits, so that many ids are wrong and not absent."""
     setidx_replaces: bool = False
     """Whether SPDSETIDX replaces an entry as SPDUPDATE does, and is told as SPDADD."""
+    identities_together: bool = False
+    """Whether an association has identities for both its ends, of one type, or for neither."""
+    update_moves: bool = False
+    """Whether UPDATE of a living association may bring new ends for it (`X_NEW_ADDRESS_*`)."""
     limits_together: bool = False
     """Whether an association has both its limits, hard and soft, or neither."""
     spi_min: int = 0

@@ -62,6 +62,7 @@ _COMMON: Final[dict[str, Any]] = {
     "allow_unprotected": False,
     "prefer_old_sa": False,
     "df": "copy",
+    "ecn": "rfc6040",
     "ipcomp_threshold": 90,
     "ipcomp_threshold_counts_headers": False,
     "acquire_block_count": 0,
@@ -73,6 +74,7 @@ _COMMON: Final[dict[str, Any]] = {
 _KAME: Final[dict[str, Any]] = {
     **_COMMON,
     "allow_unprotected": True,
+    "ecn": "forbidden",
     "acquire_block_count": 10,
     # A packet without its SA is dropped there.
     "hold_packets": 0,

@@ -338,6 +338,7 @@ def test_extension_numbers(told: Told, system: str, last: int) -> None:
 def test_a_message_that_is_longer_than_a_cluster(told: Told, limit: int | None) -> None:
     def padded(size: int) -> bytes:
         body = sa(0x1001, auth=5, encrypt=12) + ends() + KEYS
+        body += ext(11, struct.pack("=HxxQ", 2, 0))
         identity = ext(10, struct.pack("=HxxQ", 2, 0) + b"x" * (size - 16 - len(body) - 17) + b"\0")
         return message(ADD, ESP, body, identity)
 

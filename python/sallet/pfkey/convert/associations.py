@@ -13,7 +13,7 @@ from sallet import _core
 from sallet.pfkey.constants import NatTraversalType, SadbExtType, SadbSaFlags
 from sallet.pfkey.convert.fields import Refusal, ends, maybe, mode_and_reqid, need, protocol, refuse_unserved
 from sallet.pfkey.dialects import AlgorithmRow, Dialect
-from sallet.pfkey.messages import Address, Key, Lifetime, Message, NatPort, NatType, Replay, Sa
+from sallet.pfkey.messages import Address, Identity, Key, Lifetime, Message, NatPort, NatType, Replay, Sa
 
 _E: Final = SadbExtType
 
@@ -43,6 +43,7 @@ def sa_params(
     if sa.flags & dialect.flags_refused:
         raise Refusal("out-of-range")
     flags = sa.flags & dialect.flags_kept
+    _check_identities(message, dialect)
     if dialect.limits_together and (_E.LIFETIME_HARD in message.extensions) != (
         _E.LIFETIME_SOFT in message.extensions
     ):
@@ -70,6 +71,14 @@ def sa_params(
         connection=connection,
         raw_cpi=dialect.cpi_is_raw or bool(flags & SadbSaFlags.X_RAWCPI),
     )
+
+
+def _check_identities(message: Message, dialect: Dialect) -> None:
+    source = maybe(message, _E.IDENTITY_SRC, Identity)
+    destination = maybe(message, _E.IDENTITY_DST, Identity)
+    kinds = (source and source.type, destination and destination.type)
+    if dialect.identities_together and kinds[0] != kinds[1]:
+        raise Refusal("invalid-selector")
 
 
 # = https://www.rfc-editor.org/rfc/rfc2367#section-2.3.4

@@ -5,19 +5,24 @@ No database is asked and no reply is made; a dialect's words end here. Answers t
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, TypeAlias, TypeVar
 
-from sallet.pfkey.constants import IpsecMode, SadbExtType, SadbSatype
+from sallet import _core
+from sallet.pfkey.constants import IpsecMode, SadbExtType, SadbMsgType, SadbSatype
 from sallet.pfkey.dialects import Dialect
 from sallet.pfkey.messages import Address, Extension, Message, Sa2
 
 _E: Final = SadbExtType
+_Address: TypeAlias = IPv4Address | IPv6Address
 
 _UNSERVED: Final = frozenset(
     {_E.SENSITIVITY, _E.X_OAR_OR_SEC_CTX, _E.X_TAG, _E.X_SA3, _E.X_KMPRIVATE, _E.X_KMADDRESS}
-    | {_E.X_NAT_T_FRAG, _E.X_NEW_ADDRESS_SRC, _E.X_NEW_ADDRESS_DST}
+    | {_E.X_NAT_T_FRAG}
 )
 """Extensions whose meaning sallet cannot keep; accepting them in silence would be a lie."""
+
+_NEW_ENDS: Final = frozenset({_E.X_NEW_ADDRESS_SRC, _E.X_NEW_ADDRESS_DST})
 
 T = TypeVar("T", bound=Extension)
 
@@ -55,6 +60,8 @@ def refuse_unserved(message: Message) -> None:
     Raises:
         Refusal: unsupported.
     """
+    if message.type is not SadbMsgType.UPDATE and not message.extensions.keys().isdisjoint(_NEW_ENDS):
+        raise Refusal("unsupported")
     for kind, extension in message.extensions.items():
         # Where this is an address, it is the responder's before a NAT.
         if kind in _UNSERVED and not (kind is _E.X_OAR_OR_SEC_CTX and isinstance(extension, Address)):
@@ -96,6 +103,25 @@ def ends(message: Message) -> tuple[Address, Address]:
     if source.address.version != destination.address.version:
         raise Refusal("invalid-selector")
     return source, destination
+
+
+def new_ends(message: Message, view: _core.SaView) -> tuple[_Address, _Address] | None:
+    """Return the ends that an UPDATE gives a living association, None where it leaves them.
+
+    Raises:
+        Refusal: they differ in family (invalid-selector).
+    """
+    source = maybe(message, _E.X_NEW_ADDRESS_SRC, Address)
+    destination = maybe(message, _E.X_NEW_ADDRESS_DST, Address)
+    if source is None and destination is None:
+        return None
+    found = (
+        source.address if source else view.source,
+        destination.address if destination else view.destination,
+    )
+    if found[0].version != found[1].version:
+        raise Refusal("invalid-selector")
+    return found
 
 
 def mode_and_reqid(message: Message, dialect: Dialect) -> tuple[str, int]:

@@ -79,13 +79,29 @@ def _updated(serving: Serving, message: Message, peer: Peer) -> _core.SaView:
         if dialect.update_refuses_keys:
             if {_E.KEY_AUTH, _E.KEY_ENCRYPT} & set(message.extensions):
                 raise Refusal("invalid-state")
-            return changes.sad_update(params(with_keys=False))
+            return _moved(serving, message, params(with_keys=False))
+    if not message.extensions.keys().isdisjoint({_E.X_NEW_ADDRESS_SRC, _E.X_NEW_ADDRESS_DST}):
+        raise Refusal("unsupported")
     try:
         return changes.sad_update(params())
     except _core.EngineError as error:
         if error.kind != "invalid-state" or not dialect.update_ignores_keys:
             raise
         return changes.sad_update(params(with_keys=False))
+
+
+# = https://www.rfc-editor.org/rfc/rfc4555#section-3.5
+# # the associations of a peer that moved are updated with its new address
+def _moved(serving: Serving, message: Message, params: _core.SaParams) -> _core.SaView:
+    """Change a living association that keeps its keys, and let it stand between new ends if it is told to."""
+    view = _to_update(serving, message)
+    ends = convert.new_ends(message, view) if serving.dialect.update_moves else None
+    if ends and ends[1] != view.destination:
+        taken = serving.engine.sad_lookup(view.spi, view.protocol, ends[1])
+        if taken is not None:
+            raise Refusal("exists")
+    view = serving.changes.sad_update(params)
+    return view if ends is None else serving.changes.sad_move(view, *ends)
 
 
 def _to_update(serving: Serving, message: Message) -> _core.SaView:
