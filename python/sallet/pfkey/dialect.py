@@ -128,6 +128,8 @@ class Dialect:
     """Most transforms that one policy may ask for."""
     policy_ids_have_list: bool = False
     """Whether a policy's id names its list in three bits, so that many ids are wrong and not absent."""
+    sockets_listed: bool = False
+    """Whether SPDDUMP lists the policies of sockets, too, in lists of their own and without their ends."""
     setidx_replaces: bool = False
     """Whether SPDSETIDX replaces an entry as SPDUPDATE does, and is told as SPDADD."""
     identities_together: bool = False

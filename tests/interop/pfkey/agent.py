@@ -21,6 +21,10 @@ _LASTING = {"07", "0b"}
 _LONGEST = 1 << 20
 _UDP_ENCAP, _ESPINUDP = 100, 2
 _ENCAP_PORT = 4500
+_POLICY_OPTIONS = {4: (socket.AF_INET, 0, 16), 6: (socket.AF_INET6, 41, 34)}
+"""By version: the family, and where the option IP_IPSEC_POLICY or IPV6_IPSEC_POLICY is."""
+_with_policies: dict[str, socket.socket] = {}
+"""UDP sockets of the scenario that is played."""
 
 
 def main(scratch: str) -> None:
@@ -69,6 +73,9 @@ def _play(scenario: dict[str, Any], pool: _Pool) -> list[dict[str, Any]]:
         failed = _STEPS[step["do"]](sockets, step, outcomes)
         received = {name: found for name, one in sockets.items() if (found := _received(one))}
         outcomes.append({"errno": failed, "received": received})
+    for one in _with_policies.values():
+        one.close()
+    _with_policies.clear()
     pool.give_back(sockets, scenario)
     return outcomes
 
@@ -102,11 +109,23 @@ def _wait(sockets: dict[str, socket.socket], step: dict[str, Any], outcomes: lis
 
 
 def _close(sockets: dict[str, socket.socket], step: dict[str, Any], outcomes: list[dict[str, Any]]) -> int:
-    sockets.pop(step["socket"]).close()
+    here = _with_policies if step["socket"] in _with_policies else sockets
+    here.pop(step["socket"]).close()
     return 0
 
 
-_STEPS = {"send": _send, "datagram": _datagram, "wait": _wait, "close": _close}
+def _bind(sockets: dict[str, socket.socket], step: dict[str, Any], outcomes: list[dict[str, Any]]) -> int:
+    family, level, option = _POLICY_OPTIONS[step["version"]]
+    one = _with_policies[step["socket"]] = socket.socket(family, socket.SOCK_DGRAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    for said in step["policies"]:
+        one.setsockopt(level, option, bytes.fromhex(said))
+    if step["port"]:
+        one.bind(("", step["port"]))
+    return 0
+
+
+_STEPS = {"send": _send, "datagram": _datagram, "wait": _wait, "close": _close, "bind": _bind}
 
 
 def _pfkey() -> socket.socket:

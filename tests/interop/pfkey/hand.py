@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from interop.pfkey import hand_spd
+from interop.pfkey import hand_sockets, hand_spd
 from interop.pfkey.scenario import Close, Copied, Datagram, Scenario, Send, Wait, one
 from interop.pfkey.words import (
     AH,
@@ -48,6 +48,7 @@ def every() -> list[Scenario]:
     parts = (
         *(headers, adds, algorithms, fields, addresses, updates, larval, questions, listeners, nat, events),
         *hand_spd.PARTS,
+        *hand_sockets.PARTS,
     )
     return [scenario for part in parts for scenario in part()]
 

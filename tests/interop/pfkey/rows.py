@@ -7,50 +7,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
+from interop.pfkey import rows_sockets
 from interop.pfkey.compare import Difference
+from interop.pfkey.row import Knows, Row, request
 from interop.pfkey.scenario import Datagram, Send
 from interop.pfkey.words import AH, ESP, IPCOMP, E, T, extensions
-from sallet.pfkey import codec
 from sallet.pfkey.constants import SadbMsgType
-from sallet.pfkey.dialects import LINUX
 from sallet.pfkey.messages import Key, Lifetime, Message, NatPort, NatType, Policy, Sa, Sa2, SpiRange
 
 _HEADER = 16
 _EINVAL, _ENOSYS, _EOPNOTSUPP = 22, 38, 95
 _BEET, _RFC_3948, _INET, _FILTER, _FILTER_BYTES, _FIRST_SPI = 3, 2, 2, 26, 40, 256
-
-Knows: TypeAlias = Callable[[Difference], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One reason to differ."""
-
-    name: str
-    linux: str
-    """What the kernel does."""
-    ours: str
-    """What we do."""
-    why: str
-    knows: Knows
-    lasts: bool = False
-    """Whether the databases differ from there on, so that later answers of the scenario do, too."""
-
-
-def request(difference: Difference) -> Message | None:
-    """Read what was sent in that step, if it can be read."""
-    step = difference.scenario.steps[difference.step]
-    return _read(step.data) if isinstance(step, Send) else None
-
-
-def _read(data: bytes) -> Message | None:
-    try:
-        return codec.decode(data, LINUX)
-    except codec.Malformed:
-        return None
 
 
 def errnos(messages: Iterable[bytes]) -> list[int]:
@@ -488,6 +457,7 @@ ROWS: Final = (
         "RFC 4301 §4.4.1: the SPD is ordered; an update changes what an entry does, not where it stands",
         _moved_up,
     ),
+    *rows_sockets.ROWS,
 )
 """Every reason to differ."""
 

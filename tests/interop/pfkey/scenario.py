@@ -59,7 +59,17 @@ class Close:
     socket: str
 
 
-Step: TypeAlias = Send | Datagram | Wait | Close
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A program opens a UDP socket, sets its policies, and binds it unless the port is 0; Close closes it."""
+
+    socket: str
+    policies: tuple[bytes, ...]
+    version: int = 4
+    port: int = 5001
+
+
+Step: TypeAlias = Send | Datagram | Wait | Close | Bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,14 @@ def _order(step: Step) -> dict[str, Any]:
         }
     if isinstance(step, Wait):
         return {"do": "wait", "secs": step.secs}
+    if isinstance(step, Bind):
+        return {
+            "do": "bind",
+            "socket": step.socket,
+            "policies": [said.hex() for said in step.policies],
+            "version": step.version,
+            "port": step.port,
+        }
     return {"do": "close", "socket": step.socket}
 
 

@@ -5,6 +5,7 @@ No verdict may be made here. Answers to RFC 2367 §1, ARCHITECTURE.md section E.
 
 from __future__ import annotations
 
+import itertools
 import json
 import selectors
 import socket
@@ -18,9 +19,12 @@ from typing import Any
 import sallet
 from interop.linux_peer import LinuxPeer
 from interop.pfkey import agent
-from interop.pfkey.scenario import Close, Datagram, Outcome, Scenario, Send, Step, Wait
+from interop.pfkey.scenario import Bind, Datagram, Outcome, Scenario, Send, Step, Wait
 from netns import Here
 from sallet import _core
+from sallet.attach.socket_maps import Flow
+from sallet.pcb import policies
+from sallet.pcb.table import Pcb, SocketTable
 from sallet.pfkey.dialects import LINUX
 from sallet.pfkey.server import PfkeyServer
 
@@ -121,6 +125,7 @@ class _House:
         self._server.listen(path, LINUX.name)
         self._server.attach(self._selector)
         self._programs: dict[str, socket.socket] = {}
+        self._sockets = _Sockets(self.engine)
 
     def __enter__(self) -> _House:
         return self
@@ -152,8 +157,13 @@ class _House:
                 self.engine.outbound(packet)
         elif isinstance(step, Wait):
             self.engine.advance(step.secs)
-        elif isinstance(step, Close):
+            self._sockets.wait(step.secs)
+        elif isinstance(step, Bind):
+            self._sockets.bind(step)
+        elif step.socket in self._programs:
             self._programs.pop(step.socket).close()
+        else:
+            self._sockets.close(step.socket)
         outcomes.append(self._came())
 
     def _came(self) -> Outcome:
@@ -170,6 +180,38 @@ class _House:
         while ready := self._selector.select(0):
             for key, mask in ready:
                 key.data(mask)
+
+
+class _Sockets:
+    """The sockets with policies of programs under `sallet run`; no packet filter follows them here."""
+
+    def __init__(self, engine: _core.Engine) -> None:
+        self._table = SocketTable(engine, lambda template, side: True, lambda maps: None)
+        self._cookies: dict[str, int] = {}
+        self._now = 0.0
+        self._reqids = itertools.count(LINUX.reqid_chosen_max + 1)
+
+    def bind(self, step: Bind) -> None:
+        cookie = self._cookies.setdefault(step.socket, len(self._cookies) + 1)
+        read = [
+            policies.read(
+                said, LINUX.name, privileged=True, new_reqid=lambda asked, *_: asked or next(self._reqids)
+            )
+            for said in step.policies
+        ]
+        kept = {one.direction: one for one in read if one.action != "entrust"}
+        flows = (Flow(step.version, socket.IPPROTO_UDP, None, step.port),) if step.port else ()
+        if kept:
+            self._table.put(Pcb(cookie, 0, kept, flows))
+            self._table.commit()
+
+    def close(self, name: str) -> None:
+        self._table.end([self._cookies.pop(name)], self._now)
+
+    def wait(self, secs: float) -> None:
+        self._now += secs
+        self._table.stage_due(self._now)
+        self._table.commit()
 
 
 def _read(program: socket.socket, turn: Callable[[], None]) -> list[bytes]:

@@ -14,6 +14,7 @@ import selectors
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ import pytest
 
 from sallet import _core, peerbuffer
 from sallet.pfkey import codec, connection, quirks
+from sallet.pfkey.changes import Changes
+from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.dialects import DIALECTS
 from sallet.pfkey.handlers import Dump, Handlers
 from sallet.pfkey.handlers.dumps import MomentDump
 from sallet.pfkey.limits import Limits
-from sallet.pfkey.messages import Message
+from sallet.pfkey.messages import Address, Message, Policy
 from sallet.pfkey.server import PfkeyServer
 
 FAMILIES = (("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2"))
@@ -363,3 +366,23 @@ def test_numbering_does_not_depend_on_how_it_is_written(house: Any) -> None:
             expected = [4, 3, 2, 1, 0] if down else [1, 2, 3, 4, 0]
             assert [reply.seq for reply in dump] == expected
             assert [codec.decode(data, dialect).seq for data in dump.written(0, 9)] == expected
+
+
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+def test_rules_of_sockets_are_listed_by_linux_alone(dialect: str) -> None:
+    engine = _core.Engine(seed=bytes(32), clock="manual")
+    one = _core.Selector("192.0.2.1/32", "192.0.2.2/32", 17, (5001, 5001), (0, 0xFFFF))
+    view = engine.pcb_put(_core.PolicyParams("out", one, "bypass"))
+    handlers = Handlers(engine, dialect, Changes(engine))
+    (told,) = handlers.handle(Message(Msg.X_SPDDUMP, 0, seq=7, pid=9))
+    if dialect != "linux":
+        assert told.errno
+        return
+    anything = Address(ip_address("0.0.0.0"), 0, 0, 255)
+    assert told.extensions[Ext.ADDRESS_SRC] == told.extensions[Ext.ADDRESS_DST] == anything
+    assert told.extensions[Ext.X_POLICY] == Policy(1, 5, view.id)
+    for kind in (Msg.X_SPDGET, Msg.X_SPDDELETE2):
+        asked = Message(kind, 0, seq=7, pid=9, extensions={Ext.X_POLICY: Policy(0, 2, view.id)})
+        assert [reply.errno for reply in handlers.handle(asked)] == [errno.EINVAL]
+    handlers.handle(Message(Msg.X_SPDFLUSH, 0, seq=7, pid=9))
+    assert len(engine.pcb_dump()) == 1

@@ -72,10 +72,17 @@ def spddelete(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]
 
 def _id(serving: Serving, message: Message) -> int:
     number = convert.need(message, _E.X_POLICY, Policy).id
+    if serving.engine.spd_lookup(number) is not None:
+        return number
     wrong = serving.dialect.policy_ids_have_list and number % 8 >= _LISTS
-    if wrong and serving.engine.spd_lookup(number) is None:
+    if wrong or any(view.id == number for view in _of_sockets(serving)):
         raise Refusal("out-of-range")
     return number
+
+
+def _of_sockets(serving: Serving) -> list[_core.PolicyView]:
+    """Give the policies of sockets, where they are listed; by id they are neither shown nor deleted."""
+    return serving.engine.pcb_dump() if serving.dialect.sockets_listed else []
 
 
 def spddelete2(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
@@ -99,11 +106,17 @@ def spddump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     if dialect.policies_by_scope and message.satype and not message.satype & dialect.policy_scope:
         raise Refusal("no-entries")
     views = serving.engine.spd_dump()
+    of_sockets = _of_sockets(serving)
+    ids_of_sockets = {view.id for view in of_sockets}
+    if of_sockets:
+        views = sorted([*views, *of_sockets], key=lambda view: view.id)
     if dialect.policies_by_priority:
         views.sort(key=lambda view: (view.priority, view.serial))
 
     def told(view: _core.PolicyView, seq: int) -> Reply:
         extensions = render.policy(view, _T.X_SPDDUMP, dialect, serving.changes.made_reqid)
+        if view.id in ids_of_sockets:
+            extensions = render.of_socket(extensions)
         satype = 0 if dialect.policies_without_satype else message.satype
         return reply(message, extensions, satype=satype, seq=seq, reserved=reserved, subject=view)
 

@@ -5,7 +5,7 @@ Answers to RFC 2367 §3.1, <linux/pfkeyv2.h>, KAME.
 """
 
 from sallet.pfkey.render.associations import association, new_mapping
-from sallet.pfkey.render.policies import policy
+from sallet.pfkey.render.policies import of_socket, policy
 from sallet.pfkey.render.proposals import Rules, acquire, supported, translated
 
-__all__ = ["Rules", "acquire", "association", "new_mapping", "policy", "supported", "translated"]
+__all__ = ["Rules", "acquire", "association", "new_mapping", "of_socket", "policy", "supported", "translated"]

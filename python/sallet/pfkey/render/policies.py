@@ -6,9 +6,9 @@ Answers to <linux/pfkeyv2.h>, KAME.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from sallet import _core
@@ -16,7 +16,7 @@ from sallet.pfkey.constants import ULPROTO_ANY, SadbExtType, SadbMsgType
 from sallet.pfkey.convert import PROTOCOLS
 from sallet.pfkey.dialects import Dialect
 from sallet.pfkey.messages import Address, Extension, Lifetime, Policy, Request
-from sallet.pfkey.render.words import ACTIONS, DIRECTIONS, LEVELS, MODES, host
+from sallet.pfkey.render.words import ACTIONS, DIRECTIONS, LEVELS, MODES, SOCKET_DIRECTIONS, host
 
 _E: Final = SadbExtType
 _U32: Final = 0xFFFFFFFF
@@ -99,4 +99,17 @@ def policy(
             extension = replace(extension, requests=tuple(marked))
         if extension is not None:
             extensions[name] = extension
+    return extensions
+
+
+def of_socket(told: Mapping[SadbExtType, Extension]) -> dict[SadbExtType, Extension]:
+    """Tell the policy of a socket as Linux does: in a list of its own, of a socket that is not named."""
+    extensions = dict(told)
+    for name, extension in told.items():
+        if isinstance(extension, Address):
+            anything = ip_address(bytes(len(extension.address.packed)))
+            extensions[name] = Address(anything, 0, 0, ULPROTO_ANY)
+        elif isinstance(extension, Policy):
+            listed = SOCKET_DIRECTIONS[extension.direction]
+            extensions[name] = replace(extension, direction=listed, priority=0)
     return extensions

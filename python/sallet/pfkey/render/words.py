@@ -5,6 +5,7 @@ No message enters. Answers to RFC 2367 §2.3, <linux/ipsec.h>, KAME.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -23,6 +24,8 @@ DIRECTIONS: Final = {
     "out": IpsecDirection.OUTBOUND,
     "fwd": IpsecDirection.FORWARD,
 }
+SOCKET_DIRECTIONS: Final[Mapping[int, int]] = {IpsecDirection.INBOUND: 4, IpsecDirection.OUTBOUND: 5}
+"""The lists in which Linux tells the policies of sockets, by the direction that the policy is for."""
 LEVELS: Final = {
     "default": IpsecLevel.DEFAULT,
     "use": IpsecLevel.USE,
