@@ -623,12 +623,13 @@ class SaParams:
     included), see `algorithms()`; `replay_window` counts packets, 0 means no check; `encap` is
     (source port, destination port) of ESP in UDP (RFC 3948), `original` the (source, destination) before a NAT
     changed them, `keepalive` says that this end is behind one. Packets in tunnels are padded to `tfc_bytes`
-    where that fits (RFC 4303 §2.7). `flags` and `owner` are kept and given back.
+    where that fits (RFC 4303 §2.7); IPv4 packets longer than `fragment_bytes` are cut before they go into a
+    tunnel inside UDP. `flags` and `owner` are kept and given back.
     `fresh_keys` promises keys made for this SA alone, without which an implicit IV is refused (RFC 8750);
     `unprotected` permits NULL encryption without authentication.
     Raises ValueError for an unknown word.
     """
-    def __new__(cls, /, *, spi: SupportsIndex, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, mode: str = "any", reqid: SupportsIndex = 0, encryption: tuple[str, Buffer] | None = None, authentication: tuple[str, Buffer] | None = None, replay_window: SupportsIndex = 0, esn: bool = False, cycle_sequence: bool = False, soft: Limits | None = None, hard: Limits | None = None, encap: tuple[SupportsIndex, SupportsIndex] | None = None, flags: SupportsIndex = 0, owner: SupportsIndex = 0, old: bool = False, fresh_keys: bool = False, unprotected: bool = False, raw_cpi: bool = False, original: tuple[str | IPv4Address | IPv6Address, str | IPv4Address | IPv6Address] | None = None, keepalive: bool = False, tfc_bytes: SupportsIndex = 0, connection: SupportsIndex = 0) -> SaParams: ...
+    def __new__(cls, /, *, spi: SupportsIndex, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, mode: str = "any", reqid: SupportsIndex = 0, encryption: tuple[str, Buffer] | None = None, authentication: tuple[str, Buffer] | None = None, replay_window: SupportsIndex = 0, esn: bool = False, cycle_sequence: bool = False, soft: Limits | None = None, hard: Limits | None = None, encap: tuple[SupportsIndex, SupportsIndex] | None = None, flags: SupportsIndex = 0, owner: SupportsIndex = 0, old: bool = False, fresh_keys: bool = False, unprotected: bool = False, raw_cpi: bool = False, original: tuple[str | IPv4Address | IPv6Address, str | IPv4Address | IPv6Address] | None = None, keepalive: bool = False, tfc_bytes: SupportsIndex = 0, connection: SupportsIndex = 0, fragment_bytes: SupportsIndex = 0) -> SaParams: ...
     def __repr__(self, /) -> str: ...
 
 @final
@@ -694,6 +695,11 @@ class SaView:
     def flags(self, /) -> int:
         """
         What the caller of `sad_add` said, unread.
+        """
+    @property
+    def fragment_bytes(self, /) -> int:
+        """
+        The length to which IPv4 packets are cut before they go into UDP, 0 for none.
         """
     @property
     def hard(self, /) -> Limits:

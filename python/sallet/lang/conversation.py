@@ -17,6 +17,7 @@ from sallet.pfkey.messages import (
     Key,
     Lifetime,
     Message,
+    NatFragment,
     NatPort,
     Opaque,
     Policy,
@@ -165,6 +166,7 @@ _WORDS: Final[dict[type, Callable[[SadbExtType, Any, Dialect], str]]] = {
         f"{len(said.algorithms)} {'macs' if kind is _E.SUPPORTED_AUTH else 'ciphers'}"
     ),
     SpiRange: lambda _, asked, __: f"spi of 0x{asked.minimum:x}-0x{asked.maximum:x}",
+    NatFragment: lambda _kind, fragment, _: f"esp_frag {fragment.octets}",
     NatPort: lambda kind, nat, _: f"{kind.name.removeprefix('X_NAT_T_').lower()} {nat.port}",
     Replay: lambda _, replay, __: f"replay {replay.window}",
 }

@@ -20,7 +20,18 @@ from sallet.pfkey.constants import (
     SadbSatype,
 )
 from sallet.pfkey.dialects import DIALECTS
-from sallet.pfkey.messages import Address, Key, Lifetime, Message, NatPort, NatType, Replay, Sa, Sa2
+from sallet.pfkey.messages import (
+    Address,
+    Key,
+    Lifetime,
+    Message,
+    NatFragment,
+    NatPort,
+    NatType,
+    Replay,
+    Sa,
+    Sa2,
+)
 
 __all__ = [
     "NO_SAD",
@@ -84,6 +95,7 @@ def sad(message: Message, form: str, now: int, *, ports: bool = False) -> str:
         f"\t{protocol} mode={word(_MODES, sa2.mode)} spi={sa.spi}(0x{sa.spi:08x}) "
         f"reqid={sa2.reqid}(0x{sa2.reqid:08x})\n",
         _original_line(message, row),
+        _fragment_line(message, row),
         *_algorithm_lines(message, sa, row),
         f"\tseq=0x{sa2.sequence:08x} replay={window(message, sa, form)} flags=0x{sa.flags:08x} "
         f"state={word(_STATES, sa.state)} \n",
@@ -108,6 +120,12 @@ def _original_line(message: Message, row: Form) -> str:
         return ""
     words = [str(address.address) if address else "unknown" for address in found]
     return row.nat_line.format(*words) + "\n"
+
+
+def _fragment_line(message: Message, row: Form) -> str:
+    """Print to what length packets are cut before they go into UDP."""
+    found = part(message, SadbExtType.X_NAT_T_FRAG, NatFragment)
+    return f"\tNAT-T esp_frag={found.octets}\n" if found and row.esp_frag else ""
 
 
 def _ends(message: Message, row: Form, ports: bool) -> str:

@@ -20,12 +20,12 @@ _MODES: Final = {"transport": IpsecMode.TRANSPORT, "tunnel": IpsecMode.TUNNEL, "
 _PADDINGS: Final = ("seq-pad", "random-pad", "zero-pad")
 ELSEWHERE: Final = {
     "-ctx": "security contexts belong to SELinux, which asks the kernel and not this daemon",
-    "-esp_frag": "packets are not cut to pieces before they go into UDP",
+    "-esp_frag": "this PF_KEY dialect has no extension for it",
     "-hwif": "there is no hardware to offload to",
     "tagged": "packet tags belong to the BSD packet filters",
 }
 _ELSEWHERE_NEXT: Final = {
-    "-esp_frag": "remove it; lower the MTU of the route instead",
+    "-esp_frag": "use --form netbsd, or remove it and lower the MTU of the route",
     "tagged": "write the two networks and the protocol instead",
 }
 _OPTION_END: Final = frozenset({"-E", "-A", "-C"})
@@ -122,6 +122,13 @@ def _natt(cursor: Cursor, found: Extensions) -> None:
     found.natt = Natt(initiator[0], responder[0], (first, second))
 
 
+def _esp_frag(cursor: Cursor, found: Extensions) -> None:
+    if not cursor.form.esp_frag:
+        cursor.at -= 1
+        refuse_elsewhere(cursor)
+    found.fragment_bytes = cursor.number("the length of a packet", 0xFFFF)
+
+
 def _only_ipsec_tools(cursor: Cursor) -> None:
     """Refuse a word that KAME's setkey does not have."""
     if not cursor.form.ipsec_tools:
@@ -139,4 +146,5 @@ EXTENSIONS: Final[dict[str, Callable[[Cursor, Extensions], None]]] = {
     "-f": _flag,
     "-esn": _esn,
     "-natt": _natt,
+    "-esp_frag": _esp_frag,
 }

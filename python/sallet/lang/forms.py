@@ -65,6 +65,8 @@ class Form:
     """`getspi` and `update`, which NetBSD-current added."""
     natt: bool = False
     """`-natt`, which FreeBSD added."""
+    esp_frag: bool = False
+    """`-esp_frag`, which the extensions of NetBSD can say."""
     nat_line: str = ""
     """How a dump shows the original addresses of an encapsulated SA; nothing where it does not."""
     renumbers_above: int = 0
@@ -208,6 +210,7 @@ _NETBSD: Final = replace(
     ipsec_tools=True,
     null_takes_key=False,
     negotiates=True,
+    esp_frag=True,
     nat_line="\tNAT OA={0}",
     renumbers_above=MANUAL_REQID_MAX,
     upper_words={4: "ipv4", 255: "reserved"},

@@ -38,6 +38,7 @@ from sallet.pfkey.messages import (
     Key,
     Lifetime,
     Message,
+    NatFragment,
     NatPort,
     NatType,
     Policy,
@@ -190,6 +191,8 @@ def _add(
             found[SadbExtType.X_NAT_T_OAI] = _host(statement.original)
         if statement.responder is not None:
             found[SadbExtType.X_OAR_OR_SEC_CTX] = _host(statement.responder)
+    if words.fragment_bytes:
+        found[SadbExtType.X_NAT_T_FRAG] = NatFragment(words.fragment_bytes)
     return Message(_ADD_VERBS[statement.verb], statement.satype, extensions=found)
 
 

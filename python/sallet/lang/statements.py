@@ -90,6 +90,7 @@ class Extensions:
     cyclic: bool | None = None
     esn: bool = False
     natt: Natt | None = None
+    fragment_bytes: int = 0
 
 
 @dataclass(slots=True)

@@ -153,6 +153,7 @@ KAME: Final = Dialect(
 """The KAME kernel behind the manuals of QNX."""
 
 _BSD_NUMBERS: Final = {**COMMON_EXTENSIONS, **NAT_EXTENSIONS, Ext.X_NAT_T_FRAG: 25}
+_NAT: Final = (*NAT, Ext.X_NAT_T_OAI, Ext.X_OAR_OR_SEC_CTX, Ext.X_NAT_T_FRAG)
 _BSD_AUTH: Final = (
     AlgorithmRow(2, "hmac-md5-96", 0, 128, 128),
     AlgorithmRow(3, "hmac-sha1-96", 0, 160, 160),
@@ -196,7 +197,7 @@ NETBSD: Final = replace(
     extension_numbers=_BSD_NUMBERS,
     last_message=23,
     oar_is_address=True,
-    shapes=_shapes(large_window=(), nat=NAT),
+    shapes=_shapes(large_window=(), nat=_NAT),
     nat_ports_in_addresses=True,
     acquire_tells_reqid=False,
     dump_states=("mature", "dying", "larval", "dead"),
@@ -246,7 +247,7 @@ FREEBSD: Final = replace(
     update_refuses_keys=True,
     update_compares=True,
     reqid_max=0xFFFFFFFF,
-    shapes=_shapes(large_window=(Ext.X_SA_REPLAY,), nat=NAT),
+    shapes=_shapes(large_window=(Ext.X_SA_REPLAY,), nat=_NAT),
     bare_policy_without_times=True,
     dump_newest_first=True,
     policies_by_priority=True,

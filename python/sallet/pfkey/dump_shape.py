@@ -36,6 +36,9 @@ _PARTS: Final = {
     _E.X_NAT_T_TYPE: "nat-type",
     _E.X_NAT_T_SPORT: "nat-source-port",
     _E.X_NAT_T_DPORT: "nat-destination-port",
+    _E.X_NAT_T_OAI: "nat-original-source",
+    _E.X_OAR_OR_SEC_CTX: "nat-original-destination",
+    _E.X_NAT_T_FRAG: "nat-fragment",
     _E.X_SA_REPLAY: "replay",
 }
 

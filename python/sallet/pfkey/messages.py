@@ -163,6 +163,13 @@ class NatPort:
 
 
 @dataclass(frozen=True, slots=True)
+class NatFragment:
+    """To what length packets are cut before they go into UDP; 0 is none."""
+
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
     """A replay window counted in packets (`X_SA_REPLAY`)."""
 
@@ -215,6 +222,7 @@ Extension: TypeAlias = (
     | Sa2
     | NatType
     | NatPort
+    | NatFragment
     | Replay
     | Filter
     | Opaque

@@ -45,6 +45,7 @@ from sallet.pfkey.messages import (
     Identity,
     Key,
     Lifetime,
+    NatFragment,
     NatPort,
     NatType,
     Opaque,
@@ -186,6 +187,10 @@ def _parse_nat_port(data: bytes, dialect: Dialect) -> NatPort:
     return NatPort(int.from_bytes(data[4:6], "big"))
 
 
+def _parse_nat_fragment(data: bytes, dialect: Dialect) -> NatFragment:
+    return NatFragment(HALF.unpack_from(data, 4)[0])
+
+
 def _parse_replay(data: bytes, dialect: Dialect) -> Replay:
     return Replay(*WORD.unpack_from(data, 4))
 
@@ -268,6 +273,7 @@ _PARSERS: Final[dict[SadbExtType, tuple[Parser, int]]] = {
     _E.X_NAT_T_SPORT: (_parse_nat_port, 8),
     _E.X_NAT_T_DPORT: (_parse_nat_port, 8),
     _E.X_NAT_T_OAI: (_parse_address, 0),
+    _E.X_NAT_T_FRAG: (_parse_nat_fragment, 8),
     _E.X_SA_REPLAY: (_parse_replay, 8),
     _E.X_FILTER: (_parse_filter, 40),
     _E.X_NEW_ADDRESS_SRC: (_parse_address, 0),

@@ -38,6 +38,7 @@ from sallet.pfkey.messages import (
     Identity,
     Key,
     Lifetime,
+    NatFragment,
     NatPort,
     NatType,
     Opaque,
@@ -133,6 +134,10 @@ def _emit_nat_port(nat_port: NatPort, dialect: Dialect) -> bytes:
     return nat_port.port.to_bytes(2, "big")
 
 
+def _emit_nat_fragment(fragment: NatFragment, dialect: Dialect) -> bytes:
+    return HALF.pack(fragment.octets)
+
+
 def _emit_replay(replay: Replay, dialect: Dialect) -> bytes:
     return WORD.pack(replay.window)
 
@@ -183,6 +188,7 @@ EMITTERS: Final[dict[type, Callable[[Any, Dialect], bytes]]] = {
     Sa2: _emit_sa2,
     NatType: _emit_nat_type,
     NatPort: _emit_nat_port,
+    NatFragment: _emit_nat_fragment,
     Replay: _emit_replay,
     Filter: _emit_filter,
     Opaque: _emit_opaque,

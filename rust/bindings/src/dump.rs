@@ -35,6 +35,9 @@ enum Part {
     NatType,
     NatSourcePort,
     NatDestinationPort,
+    NatOriginalSource,
+    NatOriginalDestination,
+    NatFragment,
 }
 
 impl Part {
@@ -54,6 +57,9 @@ impl Part {
             "nat-type" => Self::NatType,
             "nat-source-port" => Self::NatSourcePort,
             "nat-destination-port" => Self::NatDestinationPort,
+            "nat-original-source" => Self::NatOriginalSource,
+            "nat-original-destination" => Self::NatOriginalDestination,
+            "nat-fragment" => Self::NatFragment,
             _ => return Err(PyValueError::new_err(format!("no part of a dump: {word}"))),
         })
     }
@@ -212,8 +218,31 @@ impl DumpShape {
                 };
                 out.extend_from_slice(&port.to_be_bytes());
             }
+            Part::NatOriginalSource | Part::NatOriginalDestination => {
+                return self.original(matches!(part, Part::NatOriginalDestination), moment, out);
+            }
+            Part::NatFragment => {
+                out.extend_from_slice(&params.options.fragment_bytes.to_ne_bytes());
+                return params.options.fragment_bytes != 0;
+            }
         }
         true
+    }
+
+    /// Writes the address that a NAT changed; false where it changed none.
+    fn original(&self, destination: bool, moment: &Moment, out: &mut Vec<u8>) -> bool {
+        let params = moment.params();
+        let Some((first, second)) = params.options.original else {
+            return false;
+        };
+        let (before, after) = if destination {
+            (second, params.id.destination)
+        } else {
+            (first, params.source)
+        };
+        let bits = if before.is_ipv4() { 32 } else { 128 };
+        self.address(self.octet("any-protocol"), bits, before, 0, out);
+        before != after
     }
 
     fn sa(&self, moment: &Moment, out: &mut Vec<u8>) {

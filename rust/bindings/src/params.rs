@@ -83,7 +83,8 @@ impl From<sa::Limits> for Limits {
 /// included), see `algorithms()`; `replay_window` counts packets, 0 means no check; `encap` is
 /// (source port, destination port) of ESP in UDP (RFC 3948), `original` the (source, destination) before a NAT
 /// changed them, `keepalive` says that this end is behind one. Packets in tunnels are padded to `tfc_bytes`
-/// where that fits (RFC 4303 §2.7). `flags` and `owner` are kept and given back.
+/// where that fits (RFC 4303 §2.7); IPv4 packets longer than `fragment_bytes` are cut before they go into a
+/// tunnel inside UDP. `flags` and `owner` are kept and given back.
 /// `fresh_keys` promises keys made for this SA alone, without which an implicit IV is refused (RFC 8750);
 /// `unprotected` permits NULL encryption without authentication.
 /// Raises ValueError for an unknown word.
@@ -98,7 +99,7 @@ impl SaParams {
     #[pyo3(signature = (*, spi, protocol, source, destination, mode="any", reqid=0, encryption=None,
         authentication=None, replay_window=0, esn=false, cycle_sequence=false, soft=None, hard=None,
         encap=None, flags=0, owner=0, old=false, fresh_keys=false, unprotected=false, raw_cpi=false,
-        original=None, keepalive=false, tfc_bytes=0, connection=0))]
+        original=None, keepalive=false, tfc_bytes=0, connection=0, fragment_bytes=0))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of a Python constructor"
@@ -128,6 +129,7 @@ impl SaParams {
         keepalive: bool,
         tfc_bytes: u16,
         connection: u64,
+        fragment_bytes: u16,
     ) -> PyResult<Self> {
         let (Address(source), Address(destination)) = (source, destination);
         if source.is_ipv4() != destination.is_ipv4() {
@@ -153,6 +155,7 @@ impl SaParams {
                 original: original.map(|(Address(source), Address(destination))| (source, destination)),
                 keepalive,
                 tfc_bytes,
+                fragment_bytes,
             },
             raw_cpi,
             cycle_sequence,

@@ -144,6 +144,12 @@ impl SaView {
         self.inner.params.options.tfc_bytes
     }
 
+    /// The length to which IPv4 packets are cut before they go into UDP, 0 for none.
+    #[getter]
+    fn fragment_bytes(&self) -> u16 {
+        self.inner.params.options.fragment_bytes
+    }
+
     /// The path MTU that was told last, or None.
     #[getter]
     fn path_mtu(&self) -> Option<u32> {

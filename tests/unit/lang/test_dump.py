@@ -16,6 +16,7 @@ from sallet.pfkey.messages import (
     Key,
     Lifetime,
     Message,
+    NatFragment,
     NatPort,
     NatType,
     Policy,
@@ -209,6 +210,12 @@ def test_a_policy_of_freebsd_has_a_scope_and_one_of_netbsd_a_reserved_protocol()
         f"{head}any\n\tout none\n\tspid=1 seq=0 pid=123 scope=global \n\trefcnt=1\n"
     )
     assert dump.spd(entry, "netbsd") == (f"{head}reserved\n\tout none\n\tspid=1 seq=0 pid=123\n\trefcnt=1\n")
+
+
+def test_what_is_cut_before_it_goes_into_udp_is_told_where_setkey_can_say_it() -> None:
+    cut = sa(X_NAT_T_TYPE=NatType(2), X_NAT_T_FRAG=NatFragment(552))
+    assert "\tNAT-T esp_frag=552\n" in dump.sad(cut, "netbsd", NOW)
+    assert "esp_frag" not in dump.sad(cut, "freebsd", NOW)
 
 
 @pytest.mark.parametrize(

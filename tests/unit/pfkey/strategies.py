@@ -20,6 +20,7 @@ from sallet.pfkey.messages import (
     Key,
     Lifetime,
     Message,
+    NatFragment,
     NatPort,
     NatType,
     Opaque,
@@ -98,6 +99,7 @@ def extension(kind: Ext, dialect: Dialect) -> st.SearchStrategy[Extension]:
         Ext.X_POLICY: policy,
         Ext.X_SA2: st.builds(Sa2, u8, u32, u32),
         Ext.X_NAT_T_TYPE: st.builds(NatType, u8),
+        Ext.X_NAT_T_FRAG: st.builds(NatFragment, u16),
         Ext.X_SA_REPLAY: st.builds(Replay, u32),
         Ext.X_FILTER: st.builds(
             Filter,

@@ -91,6 +91,9 @@ def _options(protocol: str) -> list[dict[str, Any]]:
     ]
     if protocol == "esp":
         found.append({"encap": (4500, 61234), "keepalive": True})
+        for original in (("10.0.0.1", "192.0.2.2"), ("2001:db8::1", "fd00::2")):
+            cut = {"mode": "tunnel", "fragment_bytes": 552}
+            found.append({"encap": (4500, 4500), "original": original, **cut})
     if protocol == "ipcomp":
         found.append({"raw_cpi": True})
     return found

@@ -6,6 +6,7 @@ No socket enters. Answers to RFC 3948 §3.1.2, §4 and §5, to <linux/pfkeyv2.h>
 from __future__ import annotations
 
 import errno
+import struct
 from ipaddress import ip_address
 
 import pytest
@@ -16,7 +17,7 @@ from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.constants import SadbSaFlags as Flag
 from sallet.pfkey.handlers import Handlers
-from sallet.pfkey.messages import Address, Extension, Key, Message, NatPort, NatType, Sa
+from sallet.pfkey.messages import Address, Extension, Key, Message, NatFragment, NatPort, NatType, Sa, Sa2
 
 ESP = 3
 A, B, INSIDE = (Address(ip_address(each)) for each in ("192.0.2.1", "192.0.2.2", "10.0.0.1"))
@@ -92,3 +93,28 @@ def test_a_peer_that_moved_is_told_once(dialect: str) -> None:
     assert isinstance(before, Address)
     assert isinstance(now, Address)
     assert (sa.spi, before.address, now.address) == (0x1001, A.address, A.address)
+
+
+@pytest.mark.parametrize("dialect", ["netbsd", "freebsd"])
+def test_what_the_bsds_say_of_a_nat_is_told_again(dialect: str) -> None:
+    handlers = serve(dialect)
+    said = add(X_NAT_T_OAI=INSIDE, X_NAT_T_FRAG=NatFragment(552), X_SA2=Sa2(2))
+    assert ask(handlers, said) == 0
+    assert handlers.engine.sad_dump()[0].fragment_bytes == 552
+    named = {kind: each for kind, each in add().extensions.items() if kind <= Ext.ADDRESS_DST}
+    asked = Message(Msg.GET, ESP, seq=8, pid=9, extensions=named)
+    (entry,) = handlers.handle(Message(Msg.DUMP, seq=9, pid=9))
+    for told in (*handlers.handle(asked), entry):
+        heard = codec.decode(codec.encode(told, handlers.dialect), handlers.dialect)
+        original = heard.get(Ext.X_NAT_T_OAI)
+        assert isinstance(original, Address)
+        assert original.address == INSIDE.address
+        assert heard.get(Ext.X_NAT_T_FRAG) == NatFragment(552)
+        assert Ext.X_OAR_OR_SEC_CTX not in heard.extensions
+    assert codec.encode(said, handlers.dialect).count(struct.pack("=HHHH", 1, 25, 552, 0)) == 1
+
+
+def test_a_length_to_cut_to_is_refused_where_nothing_would_follow() -> None:
+    for mode, octets in ((1, 552), (2, 67)):
+        refused = add(X_NAT_T_FRAG=NatFragment(octets), X_SA2=Sa2(mode))
+        assert ask(serve("netbsd"), refused) == errno.EINVAL

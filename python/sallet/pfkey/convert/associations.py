@@ -13,7 +13,18 @@ from sallet import _core
 from sallet.pfkey.constants import NatTraversalType, SadbExtType, SadbSaFlags
 from sallet.pfkey.convert.fields import Refusal, ends, maybe, mode_and_reqid, need, protocol, refuse_unserved
 from sallet.pfkey.dialects import AlgorithmRow, Dialect
-from sallet.pfkey.messages import Address, Identity, Key, Lifetime, Message, NatPort, NatType, Replay, Sa
+from sallet.pfkey.messages import (
+    Address,
+    Identity,
+    Key,
+    Lifetime,
+    Message,
+    NatFragment,
+    NatPort,
+    NatType,
+    Replay,
+    Sa,
+)
 
 _E: Final = SadbExtType
 
@@ -65,6 +76,7 @@ def sa_params(
         soft=_limits(message, _E.LIFETIME_SOFT),
         hard=_limits(message, _E.LIFETIME_HARD),
         encap=_encap(message),
+        fragment_bytes=(maybe(message, _E.X_NAT_T_FRAG, NatFragment) or NatFragment(0)).octets,
         original=_original(message, source, destination),
         flags=flags & ~_FLAGS_UNDERSTOOD,
         owner=message.pid,

@@ -18,7 +18,6 @@ _Address: TypeAlias = IPv4Address | IPv6Address
 
 _UNSERVED: Final = frozenset(
     {_E.SENSITIVITY, _E.X_OAR_OR_SEC_CTX, _E.X_TAG, _E.X_SA3, _E.X_KMPRIVATE, _E.X_KMADDRESS}
-    | {_E.X_NAT_T_FRAG}
 )
 """Extensions whose meaning sallet cannot keep; accepting them in silence would be a lie."""
 

@@ -13,7 +13,18 @@ from typing import Final
 from sallet import _core
 from sallet.pfkey.constants import ULPROTO_ANY, NatTraversalType, SadbExtType, SadbMsgType, SadbSaFlags
 from sallet.pfkey.dialects import Dialect
-from sallet.pfkey.messages import Address, Extension, Key, Lifetime, NatPort, NatType, Replay, Sa, Sa2
+from sallet.pfkey.messages import (
+    Address,
+    Extension,
+    Key,
+    Lifetime,
+    NatFragment,
+    NatPort,
+    NatType,
+    Replay,
+    Sa,
+    Sa2,
+)
 from sallet.pfkey.render.words import MODES, STATES, host
 
 _E: Final = SadbExtType
@@ -97,6 +108,18 @@ def _nat_port(view: _core.SaView, which: int) -> NatPort | None:
     return None if view.encap is None else NatPort(view.encap[which])
 
 
+def _original(view: _core.SaView, which: int) -> Address | None:
+    """Tell the address that a NAT changed."""
+    after = (view.source, view.destination)[which]
+    if view.original is None or view.original[which] == after:
+        return None
+    return Address(view.original[which], 0, after.max_prefixlen, ULPROTO_ANY)
+
+
+def _nat_fragment(view: _core.SaView) -> NatFragment | None:
+    return NatFragment(view.fragment_bytes) if view.fragment_bytes else None
+
+
 _SaTeller = Callable[[_core.SaView, Dialect, str], Extension | None]
 _SA_TELLERS: Final[dict[SadbExtType, _SaTeller]] = {
     _E.SA: _sa,
@@ -112,6 +135,9 @@ _SA_TELLERS: Final[dict[SadbExtType, _SaTeller]] = {
     _E.X_NAT_T_TYPE: lambda view, dialect, _: view.encap and NatType(NatTraversalType.RFC3948),
     _E.X_NAT_T_SPORT: lambda view, dialect, _: _nat_port(view, 0),
     _E.X_NAT_T_DPORT: lambda view, dialect, _: _nat_port(view, 1),
+    _E.X_NAT_T_OAI: lambda view, _dialect, _state: _original(view, 0),
+    _E.X_OAR_OR_SEC_CTX: lambda view, _dialect, _state: _original(view, 1),
+    _E.X_NAT_T_FRAG: lambda view, _dialect, _state: _nat_fragment(view),
     _E.X_SA_REPLAY: lambda view, dialect, _: _replay(view, dialect),
 }
 

@@ -75,18 +75,25 @@ impl Pass<'_> {
         let (limit, rules) = (self.path_limit(), self.config.ah_rules);
         self.limit = limit;
         let bytes = packet.len();
-        if limit == usize::MAX
-            || sealed_bytes(&self.worker.chain, summary.transport_at, bytes, rules) <= limit
-        {
+        let asked = asked_bytes(&self.worker.chain, summary);
+        let fits_whole = limit == usize::MAX
+            || sealed_bytes(&self.worker.chain, summary.transport_at, bytes, rules) <= limit;
+        if fits_whole && bytes <= asked {
             return Ok(Fit::Whole);
         }
         let chain = &self.worker.chain;
         let sender_may_be_told = !came_in_pieces && (summary.source.is_ipv6() || summary.dont_fragment);
-        let remedy = remedy(chain, summary, bytes, self.config.df, sender_may_be_told);
+        let remedy = if bytes <= asked {
+            remedy(chain, summary, bytes, self.config.df, sender_may_be_told)
+        } else if sender_may_be_told {
+            Remedy::TellSender
+        } else {
+            Remedy::CutBefore
+        };
         if remedy == Remedy::CutAfter {
             return Ok(Fit::CutAfter(limit));
         }
-        let fits = largest_that_fits(bytes, |bytes| {
+        let fits = largest_that_fits(bytes.min(asked), |bytes| {
             sealed_bytes(chain, summary.transport_at, bytes, rules) <= limit
         });
         if remedy == Remedy::CutBefore {
@@ -179,6 +186,20 @@ impl Pass<'_> {
             Err(_) => self.out.deliver.push(packet),
         }
     }
+}
+
+/// To what length the packet shall be cut before it goes into a tunnel inside UDP.
+fn asked_bytes(chain: &[Link], summary: &Summary) -> usize {
+    if !summary.source.is_ipv4() || !chain_begins_with_tunnel(chain) {
+        return usize::MAX;
+    }
+    let asked = chain
+        .iter()
+        .map(|link| link.association.params().options.fragment_bytes);
+    asked
+        .filter(|bytes| *bytes != 0)
+        .min()
+        .map_or(usize::MAX, usize::from)
 }
 
 /// What may be done with a packet of `bytes` that is too long once sealed.

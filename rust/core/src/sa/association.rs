@@ -11,7 +11,7 @@ use crate::sa::moment::Tally;
 use crate::sa::params::{SaOptions, SaParams, SaView, State, UdpEncap};
 use crate::sa::path::Path;
 use crate::sa::replay::ReplayWindow;
-use crate::terms::{Protocol, SaId, Sequence};
+use crate::terms::{Mode, Protocol, SaId, Sequence};
 use crate::time::{Instant, WallClock};
 use crate::transform::ah::Ah;
 use crate::transform::esp::Esp;
@@ -492,6 +492,9 @@ fn transform(params: &SaParams) -> Result<Transform, Error> {
     }
 }
 
+/// Every host takes a packet of this length in one piece (RFC 791 §3.2).
+const FRAGMENT_BYTES_MIN: u16 = 68;
+
 //= https://www.rfc-editor.org/rfc/rfc4303#section-2.1
 //# SPI 0 is for local use and never on the wire.
 fn check_name(params: &SaParams) -> Result<(), Error> {
@@ -505,6 +508,7 @@ fn check_name(params: &SaParams) -> Result<(), Error> {
         original,
         keepalive,
         tfc_bytes,
+        fragment_bytes,
     } = params.options;
     if original.is_some_and(|(source, destination)| {
         source.is_ipv4() != params.source.is_ipv4() || destination.is_ipv4() != source.is_ipv4()
@@ -516,6 +520,14 @@ fn check_name(params: &SaParams) -> Result<(), Error> {
     }
     if tfc_bytes != 0 && params.id.protocol != Protocol::Esp {
         return Err(Error::OutOfRange { field: "tfc_bytes" });
+    }
+    if fragment_bytes != 0 && (params.encap.is_none() || params.mode == Mode::Transport) {
+        return Err(Error::UnsupportedCombination);
+    }
+    if (1..FRAGMENT_BYTES_MIN).contains(&fragment_bytes) {
+        return Err(Error::OutOfRange {
+            field: "fragment_bytes",
+        });
     }
     Ok(())
 }

@@ -28,6 +28,9 @@ pub struct SaOptions {
     pub keepalive: bool,
     /// Shorter packets in tunnels are padded to this length where they fit (RFC 4303 §2.7); 0 is none of it.
     pub tfc_bytes: u16,
+    /// Longer IPv4 packets are cut to this length before they go into the tunnel, so that no middlebox has to cut
+    /// the datagram around them; 0 is none of it. Needs `encap`, and never mode transport.
+    pub fragment_bytes: u16,
 }
 
 /// What is said about an SA when it is added.

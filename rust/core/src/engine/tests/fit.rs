@@ -5,12 +5,17 @@
 use super::fragments::{all_in, all_out, long_datagram, pair_of};
 use super::*;
 use crate::engine::{Setting, Step};
+use crate::sa::{SaOptions, UdpEncap};
 use crate::transform::tunnel::DfPolicy;
 use crate::wire::icmp;
 use crate::wire::ip::Summary;
 use core::time::Duration;
 
 const HOSTS: (&str, &str) = ("10.0.1.1", "10.0.2.1");
+const PORTS: UdpEncap = UdpEncap {
+    source_port: 4500,
+    destination_port: 4500,
+};
 const HOSTS6: (&str, &str) = ("fd00::1", "fd01::1");
 
 fn without_hops(engine: &Engine) {
@@ -286,4 +291,72 @@ fn the_outer_header_field_by_field() {
             assert_eq!(all_in(&receiver, &[wire]), [packet]);
         }
     }
+}
+
+/// What goes into UDP shall not be cut outside: it is cut before, to the length that the SA says.
+#[test]
+fn an_sa_in_udp_says_to_what_length_packets_are_cut() {
+    let asked = SaOptions {
+        fragment_bytes: 552,
+        ..SaOptions::default()
+    };
+    for (bytes, mtu, pieces) in [
+        (524, 0, 1),
+        (525, 0, 2),
+        (1400, 0, 3),
+        (1400, 300, 7),
+        (1400, 1500, 3),
+    ] {
+        let (sender, receiver) = (engine(), engine());
+        let sas = [SaParams {
+            encap: Some(PORTS),
+            options: asked,
+            ..sa(0x1000, A, B, Mode::Tunnel)
+        }];
+        connect(
+            &sender,
+            &receiver,
+            &sas,
+            HOSTS,
+            &require(Mode::Tunnel, Some((A, B))),
+        );
+        without_hops(&sender);
+        sender.configure(Setting::PathMtu(mtu)).unwrap();
+        let packet = long_datagram(HOSTS.0, HOSTS.1, bytes);
+        let wire = all_out(&sender, std::slice::from_ref(&packet));
+        assert_eq!(wire.len(), pieces, "{bytes} {mtu}");
+        assert!(
+            wire.iter()
+                .all(|piece| Summary::parse(piece).unwrap().fragment.is_none())
+        );
+        assert_eq!(sender.sad_dump(None)[0].packets, pieces as u64, "each is sealed");
+        assert!(wire.iter().all(|piece| piece.len() < 552 + 100));
+        assert_eq!(all_in(&receiver, &wire), std::slice::from_ref(&packet));
+
+        let out = outbound(&sender, &flagged(packet, 0x40), START);
+        if pieces > 1 && mtu != 300 {
+            assert_eq!((out.dropped[0].reason, told(&out)), (DropReason::OutTooBig, 552));
+        }
+    }
+}
+
+#[test]
+fn a_length_to_cut_to_needs_a_tunnel_in_udp() {
+    let engine = engine();
+    let with = |mode, encap, fragment_bytes| SaParams {
+        encap,
+        options: SaOptions {
+            fragment_bytes,
+            ..SaOptions::default()
+        },
+        ..sa(0x1000, A, B, mode)
+    };
+    for refused in [
+        with(Mode::Tunnel, None, 552),
+        with(Mode::Transport, Some(PORTS), 552),
+        with(Mode::Tunnel, Some(PORTS), 67),
+    ] {
+        assert!(engine.sad_add(refused, START).is_err());
+    }
+    assert!(engine.sad_add(with(Mode::Any, Some(PORTS), 68), START).is_ok());
 }

@@ -207,6 +207,7 @@ const KEEP: SaOptions = SaOptions {
     original: None,
     keepalive: true,
     tfc_bytes: 0,
+    fragment_bytes: 0,
 };
 
 /// Runs every timer that is due until `end`, and says when something was sent.
