@@ -295,11 +295,12 @@ class Engine:
         """
         Removes every SA (of one protocol) and returns how many there were.
         """
-    def sad_getspi(self, /, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, *, mode: str = "any", reqid: SupportsIndex = 0, minimum: SupportsIndex = 0, maximum: SupportsIndex = 0, owner: SupportsIndex = 0, connection: SupportsIndex = 0) -> int:
+    def sad_getspi(self, /, protocol: str, source: str | IPv4Address | IPv6Address, destination: str | IPv4Address | IPv6Address, *, mode: str = "any", reqid: SupportsIndex = 0, minimum: SupportsIndex = 0, maximum: SupportsIndex = 0, owner: SupportsIndex = 0, connection: SupportsIndex = 0, unshared: bool = False) -> int:
         """
         Reserves an SPI out of `minimum`..`maximum` by a larval SA and returns it (RFC 2367 §3.1.1).
 
-        0 and 0 mean the configured range. Raises EngineError (spi-exhausted, out-of-range).
+        0 and 0 mean the configured range; with `unshared` no SA of any protocol and destination may have it.
+        Raises EngineError (spi-exhausted, out-of-range).
         """
     def sad_lookup(self, /, spi: SupportsIndex, protocol: str, destination: str | IPv4Address | IPv6Address) -> SaView | None:
         """
@@ -323,6 +324,10 @@ class Engine:
     def sad_update(self, /, params: SaParams) -> SaView:
         """
         Completes a larval SA or changes a mature one. Raises EngineError (not-found, invalid-state, ...).
+        """
+    def sad_with_spi(self, /, spi: SupportsIndex) -> SaView | None:
+        """
+        Returns the oldest SA with this SPI, whatever its protocol and its ends, or None.
         """
     def send_dummy(self, /, spi: SupportsIndex, destination: str | IPv4Address | IPv6Address, bytes: SupportsIndex) -> None:
         """
@@ -366,7 +371,7 @@ class Engine:
         """
         The counters: one for each drop reason, and what passed.
         """
-    def take_events(self, /) -> "list[AcquireEvent | ExpireEvent | NewMappingEvent | PolicyExpireEvent]":
+    def take_events(self, /) -> "list[AcquireEvent | ExpireEvent | NewMappingEvent | PolicyAcquireEvent | PolicyExpireEvent]":
         """
         Fetches and forgets the events since the last call, oldest first.
         """
@@ -506,6 +511,17 @@ class Outcome:
         """
 
 @final
+class PolicyAcquireEvent:
+    """
+    A packet met an SPD entry that says to protect and not yet how: key managers are asked for its templates.
+    """
+    @property
+    def policy(self, /) -> int:
+        """
+        The SPD entry that waits.
+        """
+
+@final
 class PolicyExpireEvent:
     """
     An SPD entry reached its lifetime and is gone.
@@ -522,10 +538,11 @@ class PolicyParams:
     What `Engine.spd_add` and `Engine.spd_update` are given: one SPD entry (RFC 4301 §4.4.1).
 
     `direction` is "in", "out" or "fwd"; `action` "bypass", "discard" or "protect" (then with `templates`,
-    the innermost first). Lower `priority` is consulted first; equal ones in order of insertion.
+    the innermost first; none while they are `awaited`, and nothing passes). Lower `priority` is consulted
+    first; equal ones in order of insertion.
     `judges_forwarded` makes an "in" entry speak for forwarded packets too (systems without "fwd").
     """
-    def __new__(cls, /, direction: str, selector: Selector, action: str, templates: SupportsGetItem[int, Template] = ..., *, priority: SupportsIndex = 2147483648, judges_forwarded: bool = False, owner: SupportsIndex = 0, add_secs: SupportsIndex = 0, use_secs: SupportsIndex = 0, connection: SupportsIndex = 0) -> PolicyParams: ...
+    def __new__(cls, /, direction: str, selector: Selector, action: str, templates: SupportsGetItem[int, Template] = ..., *, priority: SupportsIndex = 2147483648, judges_forwarded: bool = False, owner: SupportsIndex = 0, add_secs: SupportsIndex = 0, use_secs: SupportsIndex = 0, connection: SupportsIndex = 0, awaited: bool = False) -> PolicyParams: ...
 
 @final
 class PolicyView:
@@ -606,7 +623,7 @@ class PolicyView:
     @property
     def templates(self, /) -> list[Template]:
         """
-        What it asks for, the innermost first; empty unless the action is "protect".
+        What it asks for, the innermost first; empty unless the action is "protect", and while nobody has said it.
         """
     @property
     def use_secs(self, /) -> int:

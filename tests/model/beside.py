@@ -14,7 +14,7 @@ from model import reference_model as model
 from model.packets import SEED, SUITES, Wire, suite
 from sallet import Engine, EngineError, Outcome, PolicyParams, SaParams, Selector, Template
 from sallet import Limits as EngineLimits
-from sallet._core import AcquireEvent, ExpireEvent, NewMappingEvent, PolicyExpireEvent
+from sallet._core import AcquireEvent, ExpireEvent, NewMappingEvent, PolicyAcquireEvent, PolicyExpireEvent
 
 MATCHED = re.compile(r"SPD entry (\d+) \(\w+\) matched")
 LARVAL_SECS = 30
@@ -210,7 +210,8 @@ class Beside:
     def check_events(self, *, in_order: bool = True) -> None:
         """Compares what key managers hear; both forget it then."""
         # The model has no wire: it cannot know that a peer has moved.
-        told = [event for event in self.engine.take_events() if not isinstance(event, NewMappingEvent)]
+        events = self.engine.take_events()
+        told = [event for event in events if not isinstance(event, NewMappingEvent | PolicyAcquireEvent)]
         theirs = [event_back(event) for event in told]
         ours, self.model.events = self.model.events, []
         if in_order:

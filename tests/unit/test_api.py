@@ -157,6 +157,7 @@ def test_templates_keep_what_they_were_told() -> None:
         (lambda: PolicyParams("up", ANY, "bypass"), ValueError, "in, out, fwd"),
         (lambda: PolicyParams("out", ANY, "ignore"), ValueError, "bypass, discard, protect"),
         (lambda: PolicyParams("out", ANY, "protect"), ValueError, "at least one template"),
+        (lambda: PolicyParams("out", ANY, "discard", awaited=True), ValueError, "protect without templates"),
         (lambda: PolicyParams("in", ANY, "bypass", [Template("esp", "any")]), ValueError, "no templates"),
         (lambda: PolicyParams("in", ANY, "bypass", priority=-1), OverflowError, "range|unsigned"),
         (lambda: Selector("banana", "::"), ValueError, "banana"),

@@ -98,7 +98,8 @@ class GuardConfig:
 def objects(policy: PolicyLike, config: GuardConfig, side: str) -> bool:
     """Say whether the entry keeps clear packets from passing."""
     if policy.action == "protect":
-        return any(config.insists(template, side) for template in policy.templates)
+        # Without templates it waits for them, and nothing passes.
+        return not policy.templates or any(config.insists(template, side) for template in policy.templates)
     return policy.action == "discard"
 
 

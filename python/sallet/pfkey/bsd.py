@@ -1,7 +1,7 @@
 """The dialects of KAME and its children: NetBSD 7.1 and FreeBSD 12, each a row of values.
 
-No branch on a dialect's name and no behaviour enters. Where the systems' own answers serve nobody (a SPI that
-is one name space for all addresses, a silence after a bad direction), sallet keeps RFC 2367 and RFC 4301.
+No branch on a dialect's name and no behaviour enters. Where the systems' own answers serve nobody (a silence
+after a bad direction, a fixed SPI that is given only if it is taken), sallet keeps RFC 2367 and RFC 4301.
 Answers to the manuals of QNX, NetBSD 7.1 and FreeBSD 12, and to what their kernels do above RFC 2367.
 """
 
@@ -54,6 +54,7 @@ def _shapes(large_window: tuple[Ext, ...], nat: tuple[Ext, ...]) -> dict[Msg, tu
         Msg.X_SPDDELETE: (Ext.X_POLICY, *ADDRESSES),
         Msg.X_SPDDELETE2: (Ext.X_POLICY,),
         Msg.X_SPDEXPIRE: POLICY_EXPIRED,
+        Msg.X_SPDACQUIRE: (),
         **dict.fromkeys((Msg.X_SPDGET, Msg.X_SPDDUMP), policy),
     }
 
@@ -117,6 +118,7 @@ KAME: Final = Dialect(
     spi_min=256,
     update_rekeys=True,
     update_by_owner=True,
+    setidx_awaits=True,
     identities_together=True,
     reqid_max=0xFFFF,
     # The pages of QNX say so; the kernels of the BSDs keep half of them.
@@ -241,6 +243,8 @@ FREEBSD: Final = replace(
     flags_kept=Flag.X_OLD | Flag.X_CYCSEQ,
     cpi_is_raw=True,
     requests_max=4,
+    setidx_awaits=False,
+    spi_unshared=True,
     limits_together=True,
     update_moves=True,
     update_rekeys=False,

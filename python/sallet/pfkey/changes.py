@@ -39,6 +39,7 @@ def _again(view: _core.PolicyView, templates: Sequence[_core.Template] | None = 
         connection=view.connection,
         add_secs=view.add_secs,
         use_secs=view.use_secs,
+        awaited=view.action == "protect" and not view.templates,
     )
 
 

@@ -132,12 +132,16 @@ class Dialect:
     """Whether SPDDUMP lists the policies of sockets, too, in lists of their own and without their ends."""
     setidx_replaces: bool = False
     """Whether SPDSETIDX replaces an entry as SPDUPDATE does, and is told as SPDADD."""
+    setidx_awaits: bool = False
+    """Whether SPDSETIDX takes `ipsec` without requests: an entry that waits for them (SPDACQUIRE)."""
     identities_together: bool = False
     """Whether an association has identities for both its ends, of one type, or for neither."""
     update_moves: bool = False
     """Whether UPDATE of a living association may bring new ends for it (`X_NEW_ADDRESS_*`)."""
     limits_together: bool = False
     """Whether an association has both its limits, hard and soft, or neither."""
+    spi_unshared: bool = False
+    """Whether an SPI is taken for every protocol and all addresses once any association has it."""
     spi_min: int = 0
     """Lowest SPI that ADD accepts for ESP and AH."""
     cpi_range_cut: bool = True

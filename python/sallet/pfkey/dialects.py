@@ -207,6 +207,7 @@ SALLET: Final = replace(
     shapes={
         **_linux_shapes(proxy=(), told_keys=(), replay=(Ext.X_SA_REPLAY,)),
         Msg.X_SPDEXPIRE: POLICY_EXPIRED,
+        Msg.X_SPDACQUIRE: (),
     },
     sequence_in_state=True,
     reference_counts=False,

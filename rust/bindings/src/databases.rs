@@ -92,8 +92,9 @@ impl Engine {
 
     /// Reserves an SPI out of `minimum`..`maximum` by a larval SA and returns it (RFC 2367 §3.1.1).
     ///
-    /// 0 and 0 mean the configured range. Raises EngineError (spi-exhausted, out-of-range).
-    #[pyo3(signature = (protocol, source, destination, *, mode="any", reqid=0, minimum=0, maximum=0, owner=0, connection=0))]
+    /// 0 and 0 mean the configured range; with `unshared` no SA of any protocol and destination may have it.
+    /// Raises EngineError (spi-exhausted, out-of-range).
+    #[pyo3(signature = (protocol, source, destination, *, mode="any", reqid=0, minimum=0, maximum=0, owner=0, connection=0, unshared=false))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn sad_getspi(
         &self,
@@ -106,6 +107,7 @@ impl Engine {
         maximum: u32,
         owner: u32,
         connection: u64,
+        unshared: bool,
     ) -> PyResult<u32> {
         let request = SpiRequest {
             protocol: words::protocol(protocol)?,
@@ -115,6 +117,7 @@ impl Engine {
             reqid,
             min: minimum,
             max: maximum,
+            unshared,
             owner,
             connection,
         };
@@ -166,6 +169,12 @@ impl Engine {
     fn sad_lookup(&self, spi: u32, protocol: &str, destination: Address) -> PyResult<Option<SaView>> {
         let id = id(spi, protocol, &destination)?;
         Ok(self.core.sad_lookup(&id).map(|inner| SaView { inner }))
+    }
+
+    /// Returns the oldest SA with this SPI, whatever its protocol and its ends, or None.
+    fn sad_with_spi(&self, spi: u32) -> Option<SaView> {
+        let found = self.core.sad_with_spi(Spi(spi));
+        found.map(|inner| SaView { inner })
     }
 
     /// Returns every SA (of one protocol), in order of insertion.

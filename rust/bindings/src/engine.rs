@@ -214,7 +214,7 @@ impl Engine {
     }
 
     /// Fetches and forgets the events since the last call, oldest first.
-    #[pyo3(signature = () -> "list[AcquireEvent | ExpireEvent | NewMappingEvent | PolicyExpireEvent]")]
+    #[pyo3(signature = () -> "list[AcquireEvent | ExpireEvent | NewMappingEvent | PolicyAcquireEvent | PolicyExpireEvent]")]
     fn take_events(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
         self.signal.lower();
         let mut taken = Vec::new();

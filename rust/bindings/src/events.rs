@@ -63,6 +63,14 @@ pub(crate) struct AcquireEvent {
     packet: (IpAddr, IpAddr, u8),
 }
 
+/// A packet met an SPD entry that says to protect and not yet how: key managers are asked for its templates.
+#[pyclass(frozen, module = "sallet._core")]
+pub(crate) struct PolicyAcquireEvent {
+    /// The SPD entry that waits.
+    #[pyo3(get)]
+    policy: u32,
+}
+
 /// An SA reached its soft or its hard lifetime (RFC 2367 §3.1.8).
 #[pyclass(frozen, module = "sallet._core")]
 pub(crate) struct ExpireEvent {
@@ -120,6 +128,10 @@ pub(crate) fn to_python(py: Python<'_>, event: core::Event) -> PyResult<Py<PyAny
                 ),
             };
             Ok(Py::new(py, acquire)?.into_any())
+        }
+        core::Event::PolicyAcquire { policy } => {
+            let policy = policy.0;
+            Ok(Py::new(py, PolicyAcquireEvent { policy })?.into_any())
         }
         core::Event::Expire { sa, hard } => {
             let sa = Py::new(py, SaView { inner: *sa })?;

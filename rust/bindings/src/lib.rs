@@ -37,7 +37,7 @@ mod _core {
     #[pymodule_export]
     use crate::error::EngineError;
     #[pymodule_export]
-    use crate::events::{AcquireEvent, ExpireEvent, NewMappingEvent, PolicyExpireEvent};
+    use crate::events::{AcquireEvent, ExpireEvent, NewMappingEvent, PolicyAcquireEvent, PolicyExpireEvent};
     #[pymodule_export]
     use crate::outcome::Outcome;
     #[pymodule_export]

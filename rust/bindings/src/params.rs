@@ -198,7 +198,8 @@ fn algorithm_key((name, key): (String, PacketBytes)) -> AlgorithmKey {
 /// What `Engine.spd_add` and `Engine.spd_update` are given: one SPD entry (RFC 4301 §4.4.1).
 ///
 /// `direction` is "in", "out" or "fwd"; `action` "bypass", "discard" or "protect" (then with `templates`,
-/// the innermost first). Lower `priority` is consulted first; equal ones in order of insertion.
+/// the innermost first; none while they are `awaited`, and nothing passes). Lower `priority` is consulted
+/// first; equal ones in order of insertion.
 /// `judges_forwarded` makes an "in" entry speak for forwarded packets too (systems without "fwd").
 #[pyclass(frozen, module = "sallet._core")]
 pub(crate) struct PolicyParams {
@@ -209,7 +210,7 @@ pub(crate) struct PolicyParams {
 impl PolicyParams {
     #[new]
     #[pyo3(signature = (direction, selector, action, templates=Vec::new(), *, priority=0x8000_0000,
-        judges_forwarded=false, owner=0, add_secs=0, use_secs=0, connection=0))]
+        judges_forwarded=false, owner=0, add_secs=0, use_secs=0, connection=0, awaited=false))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of a Python constructor"
@@ -225,11 +226,12 @@ impl PolicyParams {
         add_secs: u64,
         use_secs: u64,
         connection: u64,
+        awaited: bool,
     ) -> PyResult<Self> {
         let inner = spd::PolicyParams {
             direction: words::direction(direction)?,
             selector: selector.inner,
-            action: policy_action(action, &templates)?,
+            action: policy_action(action, &templates, awaited)?,
             priority,
             judges_forwarded,
             owner,
@@ -240,12 +242,18 @@ impl PolicyParams {
     }
 }
 
-fn policy_action(word: &str, templates: &[Template]) -> PyResult<spd::Action> {
+fn policy_action(word: &str, templates: &[Template], awaited: bool) -> PyResult<spd::Action> {
+    if awaited && (word != "protect" || !templates.is_empty()) {
+        return Err(PyValueError::new_err(
+            "only protect without templates can be awaited",
+        ));
+    }
     let templates: Vec<_> = templates.iter().map(|template| template.inner).collect();
     match (word, templates.is_empty()) {
         ("bypass", true) => Ok(spd::Action::Bypass),
         ("discard", true) => Ok(spd::Action::Discard),
         ("protect", false) => Ok(spd::Action::Protect(templates)),
+        ("protect", true) if awaited => Ok(spd::Action::Awaited),
         ("protect", true) => Err(PyValueError::new_err("protect needs at least one template")),
         ("bypass" | "discard", false) => Err(PyValueError::new_err(format!("{word} takes no templates"))),
         _ => Err(bad_word("action", word, "bypass, discard, protect")),

@@ -279,14 +279,14 @@ impl PolicyView {
         self.inner.params.action.name()
     }
 
-    /// What it asks for, the innermost first; empty unless the action is "protect".
+    /// What it asks for, the innermost first; empty unless the action is "protect", and while nobody has said it.
     #[getter]
     fn templates(&self) -> Vec<Template> {
         match &self.inner.params.action {
             spd::Action::Protect(templates) => {
                 templates.iter().map(|inner| Template { inner: *inner }).collect()
             }
-            spd::Action::Bypass | spd::Action::Discard => Vec::new(),
+            spd::Action::Bypass | spd::Action::Discard | spd::Action::Awaited => Vec::new(),
         }
     }
 

@@ -43,6 +43,7 @@ def test_entries_stand_in_spd_order() -> None:
 @pytest.mark.parametrize(
     ("templates", "levels", "verdict"),
     [
+        ([], {}, "drop"),
         ([Template(level="use")], {}, "accept"),
         ([Template(level="default")], {}, "accept"),
         ([Template(level="default")], {"esp_transport_level": "require"}, "drop"),

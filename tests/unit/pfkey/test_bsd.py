@@ -187,6 +187,30 @@ def test_getspi(told: Told, system: str) -> None:
 
 
 @BOTH
+def test_an_spi_is_one_for_all_protocols_and_ends(told: Told, system: str) -> None:
+    alone = system == "freebsd"
+    told.one(add(0x1001))
+    back = ext(5, bytes((0, 32, 0, 0)) + sockaddr(2)) + ext(6, bytes((0, 32, 0, 0)) + sockaddr(1))
+    fixed = ext(16, struct.pack("=III", 0x1001, 0x1001, 0))
+    few = ext(16, struct.pack("=III", 0x1001, 0x1002, 0))
+    wanted = (
+        message(ADD, AH, sa(0x1001, auth=5), ends(), KEYS[:40]),
+        message(ADD, ESP, sa(0x1001, auth=5, encrypt=12), back, KEYS),
+    )
+    for data in wanted:
+        assert told.one(data)[2] == (errno.EEXIST if alone else 0)
+    told.one(message(9, 0))
+    told.one(message(ADD, AH, sa(0x1001, auth=5), ends(), KEYS[:40]))
+    assert told.one(message(1, ESP, ends(), fixed))[2] == (errno.EEXIST if alone else 0)
+    if alone:
+        assert told.one(message(1, ESP, back, few)) == message(1, ESP, sa(0x1002), back)
+        assert told.errno(message(1, AH, back, few)) == errno.EEXIST
+        assert told.errno(add(0x1002)) == errno.EEXIST, "a larval one has it, too"
+        told.one(message(9, 0))
+        assert told.one(add(0x1002))[2] == 0
+
+
+@BOTH
 def test_update_completes_for_its_maker_only(told: Told, system: str) -> None:
     told.one(message(1, ESP, ends(), ext(16, struct.pack("=III", 0x5000, 0x5000, 0))))
     body = (sa(0x5000, auth=5, encrypt=12), sa2(1), ends(), KEYS)
@@ -310,9 +334,9 @@ def test_message_numbers(told: Told, last: int) -> None:
         assert told.errno(message(kind, 0)) == errno.EINVAL
     for kind in (0, last + 1, 24, 255):
         assert told.failed(message(kind, 0)) == errno.EINVAL
-    # What SETIDX adds without requests would wait for them; it is not provided.
     assert told.one(message(SETIDX, 0, policy(1, 2), sides()))[2] == 0
-    assert told.errno(message(SETIDX, 0, policy(2, 1), sides())) == errno.EINVAL
+    for kind in (SPDADD, 13):
+        assert told.errno(message(kind, 0, policy(2, 1), sides())) == errno.EINVAL
     assert [view.action for view in told.house.engine.spd_dump()] == ["bypass"]
 
 

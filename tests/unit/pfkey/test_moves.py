@@ -111,8 +111,9 @@ def test_freebsd_moves_an_association_by_update() -> None:
     assert (told.errno, told.extensions[Ext.ADDRESS_DST]) == (0, host(NEW))
     (view,) = handlers.engine.sad_dump()
     assert (view.source, view.destination, view.encryption) == (HERE, NEW, ("aes-cbc", bytes(range(16))))
-    # Where it stands already, another cannot go; nor can a new one be born there.
-    assert handlers.handle(keyed(Msg.ADD))[0].errno == 0
+    # Its SPI is no other's; one that another dialect made with it cannot go where it stands.
+    assert handlers.handle(keyed(Msg.ADD))[0].errno == errno.EEXIST
+    assert Handlers(handlers.engine, "kame", handlers.changes).handle(keyed(Msg.ADD))[0].errno == 0
     (refused,) = handlers.handle(Message(Msg.UPDATE, ESP, pid=7, extensions=keyless))
     assert refused.errno == errno.EEXIST
     assert handlers.handle(keyed(Msg.ADD, 0x2000, X_NEW_ADDRESS_DST=host(NEW)))[0].errno == errno.EOPNOTSUPP

@@ -173,12 +173,15 @@ class Conversation(RuleBasedStateMachine):
             **self.ends(way),
         }
 
+    def taken(self, spi: int, satype: int, way: str) -> bool:
+        named = (spi, satype, way) in self.model.sas
+        return named or (self.row.spi_unshared and any(spi == there for there, _, _ in self.model.sas))
+
     @rule(who=programs, satype=satypes, way=ways, span=st.integers(0, 2), first=spis)
     def getspi(self, who: int, satype: int, way: str, span: int, first: int) -> None:
         asked = SpiRange(first, first + span)
         answer = self.one(who, Msg.GETSPI, satype, SPIRANGE=asked, X_SA2=Sa2(1), **self.ends(way))
-        taken = {spi for spi, of, at in self.model.sas if (of, at) == (satype, way)}
-        free = set(range(first, first + span + 1)) - taken
+        free = {spi for spi in range(first, first + span + 1) if not self.taken(spi, satype, way)}
         if self.expected(who, answer, None if free else "spi-exhausted", everybody=False):
             spi = need(answer, Ext.SA, Sa).spi
             assert spi in free
@@ -188,7 +191,7 @@ class Conversation(RuleBasedStateMachine):
     @rule(who=programs, satype=satypes, way=ways, spi=spis, limits=ends_at)
     def add(self, who: int, satype: int, way: str, spi: int, limits: tuple[int, int]) -> None:
         answer = self.one(who, Msg.ADD, satype, **self.keyed(spi, satype, way, 1, limits))
-        there = (spi, satype, way) in self.model.sas
+        there = self.taken(spi, satype, way)
         if self.expected(who, answer, "exists" if there else None):
             self.model.sas[spi, satype, way] = Association(who, self.now, "mature", *limits)
 

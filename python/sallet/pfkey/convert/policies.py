@@ -9,7 +9,15 @@ from collections.abc import Callable
 from typing import Final
 
 from sallet import _core
-from sallet.pfkey.constants import PORT_ANY, IpProtocol, IpsecLevel, IpsecMode, IpsecPolicyType, SadbExtType
+from sallet.pfkey.constants import (
+    PORT_ANY,
+    IpProtocol,
+    IpsecLevel,
+    IpsecMode,
+    IpsecPolicyType,
+    SadbExtType,
+    SadbMsgType,
+)
 from sallet.pfkey.convert.fields import Refusal, ends, maybe, mode_word, need, refuse_unserved
 from sallet.pfkey.dialects import Dialect
 from sallet.pfkey.messages import Lifetime, Message, Policy, Request
@@ -74,15 +82,8 @@ def policy_params(
     policy = need(message, _E.X_POLICY, Policy)
     covered = selector(message, dialect)
     listed = direction(message, dialect)
-    templates: list[_core.Template] = []
-    if policy.type == IpsecPolicyType.DISCARD:
-        action = "discard"
-    elif policy.type == IpsecPolicyType.NONE:
-        action = "bypass"
-    elif policy.type == IpsecPolicyType.IPSEC:
-        action, templates = protect(policy, dialect, new_reqid)
-    else:
-        raise Refusal("out-of-range")
+    awaited = dialect.setidx_awaits and message.type is SadbMsgType.X_SPDSETIDX and _awaits(policy)
+    action, templates = ("protect", []) if awaited else _asked(policy, dialect, new_reqid)
     add_secs, use_secs = _policy_lifetime(message)
     return _core.PolicyParams(
         listed,
@@ -95,7 +96,24 @@ def policy_params(
         connection=connection,
         add_secs=add_secs,
         use_secs=use_secs,
+        awaited=awaited,
     )
+
+
+def _awaits(policy: Policy) -> bool:
+    return policy.type == IpsecPolicyType.IPSEC and not policy.requests
+
+
+def _asked(
+    policy: Policy, dialect: Dialect, new_reqid: Callable[[int], int]
+) -> tuple[str, list[_core.Template]]:
+    if policy.type == IpsecPolicyType.DISCARD:
+        return "discard", []
+    if policy.type == IpsecPolicyType.NONE:
+        return "bypass", []
+    if policy.type == IpsecPolicyType.IPSEC:
+        return protect(policy, dialect, new_reqid)
+    raise Refusal("out-of-range")
 
 
 def _policy_lifetime(message: Message) -> tuple[int, int]:

@@ -25,6 +25,10 @@ _E: Final = SadbExtType
 def add(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Add a mature SA (RFC 2367 §3.1.3)."""
     params = convert.sa_params(message, serving.dialect, connection=peer.connection)
+    # Nobody adds one in between: whoever adds stands in this thread.
+    spi = convert.need(message, _E.SA, Sa).spi
+    if serving.dialect.spi_unshared and serving.engine.sad_with_spi(spi) is not None:
+        raise Refusal("exists")
     view = serving.changes.sad_add(params)
     serving.answered(message, view)
     return [serving.association(message, view, Delivery.ALL)]

@@ -1,4 +1,4 @@
-"""From the engine's events to messages: ACQUIRE, EXPIRE, NEW_MAPPING, SPDEXPIRE.
+"""From the engine's events to messages: ACQUIRE, EXPIRE, NEW_MAPPING, SPDACQUIRE, SPDEXPIRE.
 
 No request enters. Answers to RFC 2367 §3.1.6 and §3.1.8, RFC 3948 §5.
 """
@@ -15,7 +15,10 @@ from sallet.pfkey.messages import Message
 
 _T: Final = SadbMsgType
 
-Event: TypeAlias = "_core.AcquireEvent | _core.ExpireEvent | _core.NewMappingEvent | _core.PolicyExpireEvent"
+Event: TypeAlias = (
+    "_core.AcquireEvent | _core.ExpireEvent | _core.NewMappingEvent"
+    " | _core.PolicyAcquireEvent | _core.PolicyExpireEvent"
+)
 """What the engine tells key managers."""
 
 
@@ -40,9 +43,17 @@ def message_of(serving: Serving, event: Event) -> Message | None:
             return None
         satype = dialect.satype_numbers[event.sa.protocol]
         return Message(_T.X_NAT_T_NEW_MAPPING, satype, extensions=render.new_mapping(event, dialect))
-    if _T.X_SPDEXPIRE not in dialect.shapes:
+    return _of_policy(serving, event)
+
+
+def _of_policy(serving: Serving, event: _core.PolicyAcquireEvent | _core.PolicyExpireEvent) -> Message | None:
+    shapes = serving.dialect.shapes
+    if isinstance(event, _core.PolicyAcquireEvent):
+        # Which entry it is stands nowhere in it: a key manager that made some looks through its own.
+        return Message(_T.X_SPDACQUIRE) if _T.X_SPDACQUIRE in shapes else None
+    if _T.X_SPDEXPIRE not in shapes:
         return None
+    made = serving.changes.made_reqid
     return Message(
-        _T.X_SPDEXPIRE,
-        extensions=render.policy(event.policy, _T.X_SPDEXPIRE, dialect, serving.changes.made_reqid),
+        _T.X_SPDEXPIRE, extensions=render.policy(event.policy, _T.X_SPDEXPIRE, serving.dialect, made)
     )

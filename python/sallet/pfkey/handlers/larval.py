@@ -49,6 +49,7 @@ def getspi(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
         maximum=highest,
         owner=message.pid,
         connection=peer.connection,
+        unshared=dialect.spi_unshared,
     )
     peer.reserved = True
     view = serving.engine.sad_lookup(spi, found, destination.address)

@@ -49,7 +49,7 @@ def spdadd(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
 
 
 def spdsetidx(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
-    """Add a policy as SPDADD does; one that waits for its requests is not provided."""
+    """Add a policy as SPDADD does; in some dialects it may wait for its requests."""
     if serving.dialect.setidx_replaces:
         return [replace(told, type=_T.X_SPDADD) for told in spdupdate(serving, message, peer)]
     return spdadd(serving, message, peer)

@@ -30,6 +30,8 @@ pub struct SpiRequest {
     pub min: u32,
     /// Highest SPI that will do.
     pub max: u32,
+    /// Whether no SA may have it, of whatever protocol and destination.
+    pub unshared: bool,
     /// The process that asks, 0 if unknown.
     pub owner: u32,
     /// The connection by which it asks, 0 if there is none.
@@ -133,9 +135,9 @@ impl Engine {
         let spi = sad.allocate_spi(
             request.protocol,
             request.destination,
-            min,
-            max,
+            (min, max),
             config.spi_tries,
+            request.unshared,
             &mut random,
         )?;
         let params = larval_params(request, spi, config.larval_secs);
@@ -178,6 +180,15 @@ impl Engine {
     #[must_use]
     pub fn sad_lookup(&self, id: &SaId) -> Option<SaView> {
         self.sad.read().lookup(id).map(|association| association.view())
+    }
+
+    /// The oldest SA with this SPI, whatever its protocol and its ends, larval ones included.
+    #[must_use]
+    pub fn sad_with_spi(&self, spi: Spi) -> Option<SaView> {
+        self.sad
+            .read()
+            .with_spi(spi)
+            .map(|association| association.view())
     }
 
     /// Every SA, or every SA of one protocol, in order of insertion; larval ones included.
@@ -335,6 +346,7 @@ impl Engine {
             spd.by_id(id).cloned().ok_or(Error::NotFound)
         })?;
         self.wake_at(policy.deadline());
+        self.events.lock().answer_policy_acquire(policy.id());
         Ok(policy.view())
     }
 

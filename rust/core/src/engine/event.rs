@@ -33,6 +33,11 @@ pub enum Event {
         /// The packet that was waiting.
         selector_key: SelectorKey,
     },
+    /// A packet met an SPD entry whose templates nobody has named yet.
+    PolicyAcquire {
+        /// The entry.
+        policy: PolicyId,
+    },
     /// An SA reached a lifetime: told once for the soft one and once for the hard one.
     Expire {
         /// The SA as it was then.
@@ -69,9 +74,30 @@ pub(super) struct AcquireKey {
 struct Pending {
     id: u32,
     template: Template,
+    block: Block,
+}
+
+/// For how long an event is not repeated.
+#[derive(Clone, Copy, Debug)]
+struct Block {
     until: Instant,
     /// Packets since the event that made none.
     suppressed: u32,
+}
+
+impl Block {
+    const fn new(until: Instant) -> Self {
+        Self { until, suppressed: 0 }
+    }
+
+    /// Counts a packet and says whether it makes no event.
+    fn suppresses(&mut self, bounds: Bounds) -> bool {
+        let more = bounds.block_count == 0 || self.suppressed < bounds.block_count;
+        if more {
+            self.suppressed = self.suppressed.saturating_add(1);
+        }
+        more
+    }
 }
 
 /// How seldom events are, and how many of them.
@@ -101,6 +127,7 @@ pub(super) struct Events {
     queue: VecDeque<Event>,
     dropped: u64,
     acquires: BTreeMap<AcquireKey, Pending>,
+    policy_acquires: BTreeMap<PolicyId, Block>,
     last_acquire: u32,
 }
 
@@ -143,9 +170,9 @@ impl Events {
         bounds: Bounds,
     ) {
         let mut known = None;
-        if let Some(pending) = self.acquires.get_mut(&key).filter(|pending| now < pending.until) {
-            if bounds.block_count == 0 || pending.suppressed < bounds.block_count {
-                pending.suppressed = pending.suppressed.saturating_add(1);
+        let blocked = |pending: &&mut Pending| now < pending.block.until;
+        if let Some(pending) = self.acquires.get_mut(&key).filter(blocked) {
+            if pending.block.suppresses(bounds) {
                 return;
             }
             known = Some(*pending);
@@ -161,8 +188,7 @@ impl Events {
         let pending = Pending {
             id,
             template,
-            until: known.map_or_else(|| now.plus(bounds.block), |known| known.until),
-            suppressed: 0,
+            block: Block::new(known.map_or_else(|| now.plus(bounds.block), |known| known.block.until)),
         };
         self.acquires.insert(key, pending);
         let AcquireKey {
@@ -184,13 +210,40 @@ impl Events {
         );
     }
 
+    /// Makes an event about an SPD entry that waits for its templates, as seldom as [`Events::acquire`] does.
+    pub(super) fn policy_acquire(&mut self, policy: PolicyId, now: Instant, bounds: Bounds) {
+        let known = self.policy_acquires.get_mut(&policy);
+        let mut until = now.plus(bounds.block);
+        if let Some(block) = known.filter(|block| now < block.until) {
+            if block.suppresses(bounds) {
+                return;
+            }
+            until = block.until;
+        }
+        if self.policy_acquires.len() >= ACQUIRE_LIMIT {
+            self.forget_old_acquires(now);
+        }
+        if self.queue.len() >= bounds.limit || self.policy_acquires.len() >= ACQUIRE_LIMIT {
+            self.dropped += 1;
+            return;
+        }
+        self.policy_acquires.insert(policy, Block::new(until));
+        self.push(Event::PolicyAcquire { policy }, bounds.limit);
+    }
+
+    /// Forgets that an SPD entry waited: it was written anew.
+    pub(super) fn answer_policy_acquire(&mut self, policy: PolicyId) {
+        self.policy_acquires.remove(&policy);
+    }
+
     fn next_acquire(&mut self) -> u32 {
         self.last_acquire = self.last_acquire.checked_add(1).unwrap_or(1);
         self.last_acquire
     }
 
     pub(super) fn forget_old_acquires(&mut self, now: Instant) {
-        self.acquires.retain(|_, pending| now < pending.until);
+        self.acquires.retain(|_, pending| now < pending.block.until);
+        self.policy_acquires.retain(|_, block| now < block.until);
     }
 
     /// Forgets the acquires that this SA answers.
@@ -233,7 +286,7 @@ impl Events {
             .get_mut(&key)
             .filter(|_| ends == asked || ends == opposite)
         {
-            (pending.until, pending.suppressed) = (until, 0);
+            pending.block = Block::new(until);
         } else {
             return false;
         }
@@ -378,10 +431,41 @@ mod tests {
         let ids: Vec<_> = core::iter::from_fn(|| events.pop())
             .map(|event| match event {
                 Event::Acquire { id, .. } => id,
-                Event::Expire { .. } | Event::NewMapping { .. } | Event::PolicyExpire { .. } => 0,
+                Event::PolicyAcquire { .. }
+                | Event::Expire { .. }
+                | Event::NewMapping { .. }
+                | Event::PolicyExpire { .. } => 0,
             })
             .collect();
         assert_eq!(ids, [1, 1, 1], "the first, the twelfth, the twenty-third");
+    }
+
+    #[test]
+    fn an_entry_that_waits_is_told_as_seldom_as_an_acquire() {
+        let mut events = Events::default();
+        let mut told = |packets: u32, secs, bounds| {
+            for _ in 0..packets {
+                events.policy_acquire(PolicyId(7), Instant::from_secs(secs), bounds);
+            }
+            core::iter::from_fn(|| events.pop()).count()
+        };
+        assert_eq!(
+            told(23, 0, bounds(10, 100)),
+            3,
+            "the first, the twelfth, the twenty-third"
+        );
+        assert_eq!(told(10, 19, bounds(10, 100)), 0);
+        assert_eq!(told(5, 20, bounds(0, 100)), 1, "the block has an end");
+        events.answer_policy_acquire(PolicyId(7));
+        for _ in 0..2 {
+            events.policy_acquire(PolicyId(7), Instant::from_secs(21), bounds(0, 0));
+        }
+        assert_eq!((events.pop().is_none(), events.dropped()), (true, 2));
+        events.policy_acquire(PolicyId(7), Instant::from_secs(21), bounds(0, 1));
+        assert!(matches!(
+            events.pop(),
+            Some(Event::PolicyAcquire { policy: PolicyId(7) })
+        ));
     }
 
     //= https://www.rfc-editor.org/rfc/rfc2367#section-3.1.6

@@ -31,7 +31,7 @@ pub enum Verdict {
         /// The SPD entry that says so.
         policy: Option<PolicyId>,
     },
-    /// It would be dropped; `None` is the default policy.
+    /// It would be dropped: `None` is the default policy, an entry may wait for its templates, too.
     Discard {
         /// The SPD entry that says so.
         policy: Option<PolicyId>,
@@ -82,7 +82,7 @@ impl Engine {
         let id = policy.id();
         let wanted = match &policy.params().action {
             Action::Bypass => return Verdict::Bypass { policy: Some(id) },
-            Action::Discard => return Verdict::Discard { policy: Some(id) },
+            Action::Discard | Action::Awaited => return Verdict::Discard { policy: Some(id) },
             Action::Protect(templates) => templates,
         };
         let mut addresses = (key.source, key.destination);
@@ -120,7 +120,7 @@ fn explain_cleartext(config: &Config, spd: &Spd, direction: Direction, key: &Sel
     let id = Some(policy.id());
     match &policy.params().action {
         Action::Bypass => Verdict::Bypass { policy: id },
-        Action::Discard => Verdict::Discard { policy: id },
+        Action::Discard | Action::Awaited => Verdict::Discard { policy: id },
         Action::Protect(templates) if SaPath::default().satisfies(templates, config) => {
             Verdict::Bypass { policy: id }
         }

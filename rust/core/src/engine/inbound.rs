@@ -508,6 +508,7 @@ impl Pass<'_> {
         let passes = match &policy.params().action {
             Action::Discard => return Err(DropReason::InPolicyDiscard),
             Action::Bypass => self.worker.path.is_transport_only(),
+            Action::Awaited => false,
             Action::Protect(templates) => self.worker.path.satisfies(templates, &self.config),
         };
         self.passed(passes, Some(policy.id()))

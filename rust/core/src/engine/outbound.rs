@@ -161,6 +161,10 @@ impl Pass<'_> {
         match &policy.params().action {
             Action::Bypass => bypass,
             Action::Discard => Err(DropReason::OutPolicyDiscard),
+            Action::Awaited => {
+                self.policy_acquire(policy.id());
+                Err(DropReason::OutNoSa)
+            }
             Action::Protect(templates) => {
                 self.choose_chain(&policy, templates, summary, &key)?;
                 if self.worker.chain.is_empty() {

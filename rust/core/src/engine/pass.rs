@@ -17,7 +17,7 @@ use crate::error::DropReason;
 use crate::sa::{Association, Expiry, Sad};
 use crate::selector::SelectorKey;
 use crate::spd::Spd;
-use crate::terms::{Protocol, Template};
+use crate::terms::{PolicyId, Protocol, Template};
 use crate::time::Instant;
 use crate::transform::Tools;
 use parking_lot::RwLockReadGuard;
@@ -153,5 +153,11 @@ impl<'a> Pass<'a> {
             .events
             .lock()
             .acquire(key, template, selector_key, self.now, bounds);
+    }
+
+    pub(super) fn policy_acquire(&self, policy: PolicyId) {
+        let bounds = Bounds::of(&self.config);
+        let mut events = self.engine.events.lock();
+        events.policy_acquire(policy, self.now, bounds);
     }
 }

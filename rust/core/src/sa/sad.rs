@@ -8,7 +8,7 @@ use crate::sa::params::State;
 use crate::terms::{Cpi, Mode, Protocol, SaId, Spi, Template};
 use core::hash::{BuildHasher, Hash, Hasher as _};
 use std::collections::hash_map::{DefaultHasher, Entry};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub struct Sad {
     by_pair: HashMap<PairKey, Ages, Seeded>,
     by_cpi: HashMap<CpiKey, Ages, Seeded>,
     by_age: Ages,
+    /// SPIs with the serial numbers of those that have them: some systems count SPIs of all protocols as one.
+    by_spi: BTreeSet<(Spi, u64)>,
     last_serial: u64,
 }
 
@@ -52,6 +54,7 @@ impl Sad {
             by_pair: HashMap::with_hasher(Seeded(hash_seed)),
             by_cpi: HashMap::with_hasher(Seeded(hash_seed)),
             by_age: Ages::new(),
+            by_spi: BTreeSet::new(),
             last_serial: 0,
         }
     }
@@ -111,6 +114,7 @@ impl Sad {
                 .insert(serial, Arc::clone(&association));
         }
         self.by_age.insert(serial, Arc::clone(&association));
+        self.by_spi.insert((association.id().spi, serial));
         self.by_id.insert(*association.id(), association);
     }
 
@@ -124,6 +128,7 @@ impl Sad {
             forget(&mut self.by_cpi, key, serial);
         }
         self.by_age.remove(&serial);
+        self.by_spi.remove(&(id.spi, serial));
         Some(association)
     }
 
@@ -131,6 +136,13 @@ impl Sad {
     #[must_use]
     pub fn lookup(&self, id: &SaId) -> Option<Arc<Association>> {
         self.by_id.get(id).cloned()
+    }
+
+    /// Finds the oldest SA with this SPI, whatever its protocol and its ends.
+    #[must_use]
+    pub fn with_spi(&self, spi: Spi) -> Option<Arc<Association>> {
+        let (_, serial) = self.by_spi.range((spi, 0)..=(spi, u64::MAX)).next()?;
+        self.by_age.get(serial).cloned()
     }
 
     /// Finds the SA of an inbound packet, whatever its state.
@@ -257,6 +269,7 @@ impl Sad {
             self.by_pair.clear();
             self.by_cpi.clear();
             self.by_age.clear();
+            self.by_spi.clear();
         }
         for association in &gone {
             self.unlink(association.id());
@@ -277,8 +290,8 @@ impl Sad {
         self.by_age.values()
     }
 
-    /// Finds an SPI of the range `min..=max` that is free for this protocol and destination: one of `tries` drawn
-    /// at random, else the next one in order. The caller inserts an SA with it before anybody else asks.
+    /// Finds an SPI of the range `min..=max` that is free for this protocol and destination, or that no SA has at all
+    /// where it is to be `unshared`: one of `tries` drawn at random, else the next one in order. The caller inserts an SA with it before anybody else asks.
     ///
     /// # Errors
     /// `OutOfRange` if the range is upside down, `InvalidSpi` if only reserved SPIs or none that fit the
@@ -289,9 +302,9 @@ impl Sad {
         &self,
         protocol: Protocol,
         destination: IpAddr,
-        min: u32,
-        max: u32,
+        (min, max): (u32, u32),
         tries: u32,
+        unshared: bool,
         random: &mut dyn FnMut() -> u32,
     ) -> Result<Spi, Error> {
         if min > max {
@@ -307,11 +320,13 @@ impl Sad {
             return Err(Error::InvalidSpi);
         }
         let free = |spi: u32| {
-            !self.by_id.contains_key(&SaId {
-                spi: Spi(spi),
+            let spi = Spi(spi);
+            let id = SaId {
+                spi,
                 protocol,
                 destination,
-            })
+            };
+            !(self.by_id.contains_key(&id) || unshared && self.with_spi(spi).is_some())
         };
         let span = u64::from(last - first) + 1;
         let mut drawn = || first + u32::try_from(u64::from(random()) % span).unwrap_or(0);

@@ -20,6 +20,8 @@ pub enum Action {
     Discard,
     /// Goes through these SAs; the first template is the innermost.
     Protect(Vec<Template>),
+    /// Goes through SAs that nobody has named yet; until an update names them, nothing passes.
+    Awaited,
 }
 
 impl Action {
@@ -29,7 +31,7 @@ impl Action {
         match self {
             Self::Bypass => "bypass",
             Self::Discard => "discard",
-            Self::Protect(_) => "protect",
+            Self::Protect(_) | Self::Awaited => "protect",
         }
     }
 }
@@ -73,7 +75,7 @@ impl PolicyParams {
     pub fn validate(&self) -> Result<(), Error> {
         self.selector.validate()?;
         match &self.action {
-            Action::Bypass | Action::Discard => Ok(()),
+            Action::Bypass | Action::Discard | Action::Awaited => Ok(()),
             Action::Protect(templates) => validate_templates(templates),
         }
     }
@@ -269,6 +271,11 @@ pub(crate) mod tests {
         let mut ports = outbound(any(), any());
         ports.selector.source_ports = PortRange { first: 2, last: 1 };
         assert_eq!(ports.validate(), Err(Error::InvalidSelector));
+        let awaited = PolicyParams {
+            action: Action::Awaited,
+            ..outbound(any(), any())
+        };
+        assert_eq!(awaited.validate(), Ok(()));
         let protect = |templates| PolicyParams {
             action: Action::Protect(templates),
             ..outbound(any(), any())

@@ -434,6 +434,7 @@ impl World {
                     // A bit of a port turned on the way; nobody follows it.
                     Event::NewMapping { sa, .. } => assert!(sa.params.encap.is_some()),
                     Event::PolicyExpire { .. } => unreachable!("no policy here has an end"),
+                    Event::PolicyAcquire { .. } => unreachable!("every policy here has its templates"),
                 }
             }
         }

@@ -16,6 +16,7 @@ pub(super) fn request(min: u32, max: u32) -> SpiRequest {
         reqid: 5,
         min,
         max,
+        unshared: false,
         owner: 42,
         connection: 0,
     }

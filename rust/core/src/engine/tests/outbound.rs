@@ -3,7 +3,7 @@
 //! Answers to: RFC 4301 sections 4.1, 5.1 and 8.2.1, RFC 4303 section 3.3.3.
 
 use super::*;
-use crate::engine::{DefaultLevel, DefaultPolicy, Event, Route, Setting};
+use crate::engine::{DefaultLevel, DefaultPolicy, Event, Route, Setting, Verdict};
 use crate::sa::UdpEncap;
 use crate::spd::policy::MAX_TEMPLATES;
 use crate::wire::ip::Summary;
@@ -183,6 +183,41 @@ fn a_missing_sa_makes_one_acquire_until_it_is_answered() {
         matches!(engine.poll_event(), Some(Event::Acquire { .. })),
         "an answered acquire blocks no more"
     );
+}
+
+#[test]
+fn an_entry_without_templates_lets_nothing_pass_until_it_has_them() {
+    let engine = engine();
+    let awaited = |direction| policy(direction, A, B, Action::Awaited);
+    let id = engine.spd_add(awaited(Direction::Outbound), START).unwrap().id;
+    engine.spd_add(awaited(Direction::Inbound), START).unwrap();
+    engine.sad_add(sa(0x1000, A, B, Mode::Transport), START).unwrap();
+    let view = engine.spd_lookup(id).unwrap();
+    assert_eq!(view.params.action.name(), "protect");
+    for _ in 0..3 {
+        assert_eq!(refused_outbound(&engine, &datagram(A, B)), DropReason::OutNoSa);
+    }
+    let told = engine.poll_event();
+    assert!(matches!(told, Some(Event::PolicyAcquire { policy }) if policy == id));
+    assert!(!engine.has_events(), "told once");
+    for direction in [Direction::Outbound, Direction::Inbound] {
+        let verdict = engine.explain(direction, &datagram(A, B));
+        assert!(matches!(verdict, Verdict::Discard { policy: Some(_) }));
+    }
+    let mut batch = Batch::default();
+    batch.push(PacketBuf::from_packet(&datagram(A, B)));
+    let mut out = Output::default();
+    engine.handle_inbound(&mut batch, START, &mut out);
+    assert_eq!(out.dropped[0].reason, DropReason::InPolicyViolation);
+    assert!(!engine.has_events(), "who asks is the sender's side");
+    let templates = require(Mode::Transport, None);
+    let named = policy(Direction::Outbound, A, B, Action::Protect(templates));
+    assert_eq!(engine.spd_update(named, START).unwrap().id, id);
+    let sent = outbound(&engine, &datagram(A, B), START);
+    assert!(matches!(sent.transmit[0].route, Route::Protected { .. }));
+    engine.spd_update(awaited(Direction::Outbound), START).unwrap();
+    assert_eq!(refused_outbound(&engine, &datagram(A, B)), DropReason::OutNoSa);
+    assert!(engine.has_events(), "written anew, asked anew");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn tell(engine: &Engine) -> Vec<(u64, &'static str)> {
                 Event::Expire { hard: false, .. } => "soft",
                 Event::Expire { hard: true, .. } => "hard",
                 Event::PolicyExpire { .. } => "policy",
-                Event::Acquire { .. } => "acquire",
+                Event::Acquire { .. } | Event::PolicyAcquire { .. } => "acquire",
                 Event::NewMapping { .. } => "moved",
             };
             told.push((due.map_or(0, |due| due.secs() - START.secs()), word));

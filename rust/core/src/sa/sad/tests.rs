@@ -308,14 +308,14 @@ fn spis_are_allocated_inside_the_range_and_once() {
     let mut seen = Vec::new();
     for _ in 0..4 {
         let spi = sad
-            .allocate_spi(Protocol::Esp, host(2), 0, 259, 16, &mut next)
+            .allocate_spi(Protocol::Esp, host(2), (0, 259), 16, false, &mut next)
             .unwrap();
         sad.insert(larval(described(spi.0, 1, 2, 0))).unwrap();
         seen.push(spi.0);
     }
     seen.sort_unstable();
     assert_eq!(seen, [256, 257, 258, 259]);
-    let mut ask = |protocol, min, max| sad.allocate_spi(protocol, host(2), min, max, 16, &mut next);
+    let mut ask = |protocol, min, max| sad.allocate_spi(protocol, host(2), (min, max), 16, false, &mut next);
     assert_eq!(ask(Protocol::Esp, 256, 259), Err(Error::SpiExhausted));
     assert_eq!(ask(Protocol::Esp, 257, 257), Err(Error::SpiExhausted));
     assert_eq!(
@@ -328,6 +328,34 @@ fn spis_are_allocated_inside_the_range_and_once() {
     assert_eq!(ask(Protocol::IpComp, 0x10000, 0x20000), Err(Error::InvalidSpi));
     assert!(ask(Protocol::IpComp, 0xffff, u32::MAX) == Ok(Spi(0xffff)));
     assert!(ask(Protocol::Esp, 0, u32::MAX).is_ok());
+}
+
+#[test]
+fn an_spi_can_be_asked_for_that_no_sa_has() {
+    let mut sad = Sad::new(1);
+    let esp = described(256, 1, 2, 0);
+    let mut ah = described(256, 2, 3, 0);
+    ah.id.protocol = Protocol::Ah;
+    for params in [esp.clone(), ah.clone(), described(258, 1, 3, 0)] {
+        sad.insert(larval(params)).unwrap();
+    }
+    let ask = |sad: &Sad, min, max, unshared| {
+        sad.allocate_spi(Protocol::Ah, host(9), (min, max), 16, unshared, &mut || 0)
+    };
+    assert_eq!(ask(&sad, 256, 256, false), Ok(Spi(256)));
+    assert_eq!(ask(&sad, 256, 256, true), Err(Error::SpiExhausted));
+    assert_eq!(ask(&sad, 256, 258, true), Ok(Spi(257)));
+    let named = |sad: &Sad, spi| sad.with_spi(Spi(spi)).map(|found| *found.id());
+    assert_eq!(named(&sad, 256), Some(esp.id), "the oldest");
+    assert_eq!((named(&sad, 255), named(&sad, 257)), (None, None));
+    sad.remove(&esp.id).unwrap();
+    assert_eq!(named(&sad, 256), Some(ah.id));
+    sad.replace(larval(ah.clone())).unwrap();
+    assert_eq!(named(&sad, 256), Some(ah.id));
+    sad.flush(Some(Protocol::Ah));
+    assert_eq!(ask(&sad, 256, 256, true), Ok(Spi(256)));
+    sad.flush(None);
+    assert_eq!(named(&sad, 258), None);
 }
 
 #[test]
