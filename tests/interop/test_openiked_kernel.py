@@ -16,7 +16,6 @@ import pytest
 from interop import transfer
 from interop.linux_peer import LINK, LinuxPeer, add_tap
 from interop.openiked import (
-    RATE,
     REKEYS_MIN,
     SETTLE_SECS,
     SHORT_LARVAL,
@@ -34,7 +33,9 @@ pytestmark = [pytest.mark.interop, pytest.mark.netns, pytest.mark.slow, pytest.m
 TAP = "tap0"
 OURS, THEIRS = "192.0.2.1", "192.0.2.2"
 NAMES = ("sallet", "linux")
-TRANSFER_BYTES = 50_000_000
+TRANSFER_BYTES, RATE, LIFETIME = 25_000_000, 5_000_000, "3h bytes 12M"
+"""Half of what two of ours move, at half the pace and with half the lifetime: SAs are renewed as often, and a
+kernel that is a process takes several times as long for a packet."""
 PROGRAM = Path(transfer.__file__)
 THEIR_MODULES = "af_key authenc cbc hmac sha1 sha512 aes esp4 xfrm_user"
 START = f"""\
@@ -65,10 +66,10 @@ def test_openiked_here_and_on_a_kernel(
     us = End(near, OURS)
     running = daemon(near, "--mode", "host", *SHORT_LARVAL)
     (scratch := tmp_path / "peer").mkdir()
-    Conversation(THEIRS, OURS, THEIRS, OURS, NAMES[::-1], active=False).write(scratch / "iked.conf")
+    Conversation(THEIRS, OURS, THEIRS, OURS, NAMES[::-1], False, LIFETIME).write(scratch / "iked.conf")
     with LinuxPeer(near, TAP, scratch) as peer, Listener(running.run_dir) as listener:
         peer.run(START)
-        conversation = Conversation(OURS, THEIRS, OURS, THEIRS, NAMES, active=True)
+        conversation = Conversation(OURS, THEIRS, OURS, THEIRS, NAMES, True, LIFETIME)
         iked = Iked(near, running, conversation, tmp_path / "near")
         listener.wait_for_sas(iked)
         # It answers before it has put its SAs in place, and the first ones load modules.
