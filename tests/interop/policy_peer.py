@@ -226,6 +226,16 @@ def without_daemon(address: str) -> None:
         print({name: outcome(call) for name, call in calls.items()}, flush=True)
 
 
+def unanswered(address: str) -> None:
+    """Send, when a line comes, what nobody acknowledges; the kernel sends it again and again."""
+    connected = protect(tcp(address))
+    connected.connect((address, PROTECTED))
+    print(said_back(connected), flush=True)
+    sys.stdin.readline()
+    print(connected.send(SECRET), flush=True)
+    sys.stdin.read()
+
+
 def hold() -> None:
     """Hold a socket with policies until standard input ends."""
     with protect(udp()) as one:

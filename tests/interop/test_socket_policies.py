@@ -15,6 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -40,6 +41,8 @@ FLOWS = [
 ]
 PEER = Path(policy_peer.__file__)
 LINK = "wire0"
+RETRANSMITTED_SECS = 2.0
+"""The kernel sends three times in that while."""
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 # As the manuals' pages begin.
@@ -290,7 +293,10 @@ def calls_without_daemon(scene: Scene, number: signal.Signals) -> DaemonProcess:
     )
     assert client.stdout is not None
     assert client.stdout.readline() == "True True\n"
+    waiting = unanswered(scene)
     scene.daemon.stop(number)
+    time.sleep(RETRANSMITTED_SECS)
+    end(waiting)
     told = ask(client)
     assert set(told.values()) == {"EHOSTUNREACH"}, told
     # A daemon that was started since does not know the policies, and lets nothing go either.
@@ -301,9 +307,31 @@ def calls_without_daemon(scene: Scene, number: signal.Signals) -> DaemonProcess:
     told = ask(client)
     assert told.pop("setsockopt") == str(int(socket.SOCK_STREAM))
     assert set(told.values()) == {"EHOSTUNREACH"}, told
-    client.kill()
-    client.wait(20)
+    end(client)
     return again
+
+
+def unanswered(scene: Scene) -> subprocess.Popen[str]:
+    """Start a program that has sent what the other side cannot open, and its kernel sends again."""
+    sender = scene.client.start(
+        *scene.command(sys.executable, PEER, "unanswered", SERVERS[0]),
+        env=environment(),
+        stdin=subprocess.PIPE,
+    )
+    assert sender.stdin is not None
+    assert sender.stdout is not None
+    assert sender.stdout.readline() == "True\n"
+    scene.far.sallet("setkey", "-F")
+    sender.stdin.write("\n")
+    sender.stdin.flush()
+    assert int(sender.stdout.readline()) > 0
+    return sender
+
+
+def end(program: subprocess.Popen[str]) -> None:
+    """End a program that waits."""
+    program.kill()
+    program.wait(20)
 
 
 def ask(client: subprocess.Popen[str]) -> dict[str, str]:

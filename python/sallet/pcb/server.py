@@ -25,7 +25,7 @@ from sallet import sockets
 from sallet.attach.guard import BYPASS_MARK, SOCKET_MARK
 from sallet.failure import Failure
 from sallet.pcb import inspect, policies
-from sallet.pcb.farewell import Farewells, living
+from sallet.pcb.farewell import Farewells, break_off, living
 from sallet.pcb.inspect import Inspected
 from sallet.pcb.policies import NotTaken
 from sallet.pcb.protocol import (
@@ -132,7 +132,13 @@ class PcbServer:
             selector.register(self._listener, selectors.EVENT_READ, self._on_accept)
 
     def close(self) -> None:
-        """Close everything; who watches sees that the daemon goes."""
+        """Close everything; who watches sees that the daemon goes.
+
+        Protected connections end here, while the guard still stands: without it their kernel would send
+        in clear what nobody has acknowledged yet.
+        """
+        if left := break_off(MARK_POLICY | SOCKET_MARK):
+            logger.error("%d protected connections could not be ended: what they send again is clear", left)
         for connection in list(self._connections):
             self._drop(connection)
         for waiting in self._waiting:
