@@ -20,6 +20,7 @@ from sallet.pfkey.changes import Changes, HookFailed
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
 from sallet.pfkey.constants import SadbSaFlags as Flag
+from sallet.pfkey.convert import policy_ids
 from sallet.pfkey.dialects import DIALECTS, Dialect
 from sallet.pfkey.handlers import Delivery, Handlers, Peer, Reply
 from sallet.pfkey.messages import (
@@ -606,6 +607,21 @@ def test_changes_between_begin_and_commit_are_followed_once_and_undone_together(
 # Events.
 
 
+@pytest.mark.parametrize("kind", [Msg.X_SPDGET, Msg.X_SPDDELETE2])
+def test_linux_ids_name_their_list_and_must(kind: Msg) -> None:
+    handlers = serve("linux")
+    handlers.handle(spd())
+    (view,) = handlers.engine.spd_dump()
+    for number, answer in (
+        (view.id, errno.ENOENT),
+        (view.id * 8, errno.ENOENT),
+        (view.id * 8 + 4, errno.EINVAL),
+        (view.id * 8 + 1, 0),
+    ):
+        asked = Message(kind, extensions={Ext.X_POLICY: Policy(0, 0, number)})
+        assert [reply.errno for reply in handlers.handle(asked)] == [answer]
+
+
 def test_an_acquire_says_who_asks_and_what_would_do() -> None:
     handlers = serve("sallet")
     handlers.handle(spd())
@@ -619,7 +635,8 @@ def test_an_acquire_says_who_asks_and_what_would_do() -> None:
         assert told is not None
         assert (told.type, told.satype, told.seq, told.pid) == (Msg.ACQUIRE, ESP, event.id, 0)
         assert told.extensions[Ext.ADDRESS_SRC] == Address(ip_address("10.0.1.1"))
-        assert told.extensions[Ext.X_POLICY].id == event.policy  # type: ignore[union-attr]
+        number = policy_ids.told(event.policy, "out", DIALECTS[dialect])
+        assert told.extensions[Ext.X_POLICY].id == number  # type: ignore[union-attr]
         proposal = told.extensions[Ext.PROPOSAL]
         assert isinstance(proposal, Proposal)
         gcm = [comb for comb in proposal.combs if comb.encrypt == 20]

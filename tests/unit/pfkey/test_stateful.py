@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sallet import udp_packet
 from sallet.pfkey.constants import SadbExtType as Ext
 from sallet.pfkey.constants import SadbMsgType as Msg
-from sallet.pfkey.convert import need
+from sallet.pfkey.convert import need, policy_ids
 from sallet.pfkey.dialects import DIALECTS
 from sallet.pfkey.messages import Address, Key, Lifetime, Message, Policy, Request, Sa, Sa2, SpiRange
 from unit.pfkey.conftest import House, Program
@@ -427,7 +427,7 @@ class Conversation(RuleBasedStateMachine):
             (spi, PROTOCOLS[of], WAYS[way][1]): sa.state for (spi, of, way), sa in self.model.sas.items()
         }
         assert found == wanted
-        numbers = [view.id for view in engine.spd_dump()]
+        numbers = [policy_ids.told(view.id, view.direction, self.row) for view in engine.spd_dump()]
         assert sorted(numbers) == sorted(entry.number for entry in self.model.policies.values())
         counters = self.house.server.counters()
         assert (counters["internal_errors"], counters["malformed"]) == (0, 0)

@@ -12,7 +12,7 @@ from typing import Final
 from sallet import _core
 from sallet.pfkey import convert, render
 from sallet.pfkey.constants import SadbExtType, SadbMsgType
-from sallet.pfkey.convert import Refusal
+from sallet.pfkey.convert import Refusal, policy_ids
 from sallet.pfkey.handlers.dumps import ViewDump
 from sallet.pfkey.handlers.replies import Delivery, Peer, Reply, flushed, reply
 from sallet.pfkey.handlers.serving import Serving
@@ -27,9 +27,6 @@ SPD_CHANGES: Final = frozenset(
 """Messages that change the SPD and nothing else; several of them can be followed at once."""
 SPD_MESSAGES: Final = SPD_CHANGES | {_T.X_SPDGET, _T.X_SPDDUMP}
 """Messages about policies, whose association type says nothing."""
-
-_LISTS: Final = 3
-"""In, out and forward."""
 
 
 def _params(serving: Serving, message: Message, peer: Peer) -> _core.PolicyParams:
@@ -70,33 +67,29 @@ def spddelete(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]
     return [serving.policy(message, view, Delivery.ALL, 1)]
 
 
-def _id(serving: Serving, message: Message) -> int:
-    number = convert.need(message, _E.X_POLICY, Policy).id
-    if serving.engine.spd_lookup(number) is not None:
-        return number
-    wrong = serving.dialect.policy_ids_have_list and number % 8 >= _LISTS
-    if wrong or any(view.id == number for view in _of_sockets(serving)):
-        raise Refusal("out-of-range")
-    return number
+def _named(serving: Serving, message: Message) -> _core.PolicyView:
+    """Find the policy that a message names by its id; those of sockets are neither shown nor deleted so."""
+    number, direction = policy_ids.meant(convert.need(message, _E.X_POLICY, Policy).id, serving.dialect)
+    view = serving.engine.spd_lookup(number)
+    if view is None or direction not in (None, view.direction):
+        raise Refusal("not-found")
+    return view
 
 
 def _of_sockets(serving: Serving) -> list[_core.PolicyView]:
-    """Give the policies of sockets, where they are listed; by id they are neither shown nor deleted."""
+    """Give the policies of sockets, where they are listed."""
     return serving.engine.pcb_dump() if serving.dialect.sockets_listed else []
 
 
 def spddelete2(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Remove a policy by its id."""
-    view = serving.changes.spd_delete_id(_id(serving, message))
+    view = serving.changes.spd_delete_id(_named(serving, message).id)
     return [serving.policy(message, view, Delivery.ALL, 1)]
 
 
 def spdget(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     """Show one policy by its id."""
-    view = serving.engine.spd_lookup(_id(serving, message))
-    if view is None:
-        raise Refusal("not-found")
-    return [serving.policy(message, view, Delivery.ONE, 2)]
+    return [serving.policy(message, _named(serving, message), Delivery.ONE, 2)]
 
 
 def spddump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
@@ -116,7 +109,7 @@ def spddump(serving: Serving, message: Message, peer: Peer) -> Iterable[Reply]:
     def told(view: _core.PolicyView, seq: int) -> Reply:
         extensions = render.policy(view, _T.X_SPDDUMP, dialect, serving.changes.made_reqid)
         if view.id in ids_of_sockets:
-            extensions = render.of_socket(extensions)
+            extensions = render.of_socket(extensions, view, dialect)
         satype = 0 if dialect.policies_without_satype else message.satype
         return reply(message, extensions, satype=satype, seq=seq, reserved=reserved, subject=view)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from sallet import _core
 from sallet.pfkey.constants import ULPROTO_ANY, SadbExtType, SadbMsgType
-from sallet.pfkey.convert import PROTOCOLS
+from sallet.pfkey.convert import PROTOCOLS, policy_ids
 from sallet.pfkey.dialects import Dialect
 from sallet.pfkey.messages import Address, Extension, Lifetime, Policy, Request
 from sallet.pfkey.render.words import ACTIONS, DIRECTIONS, LEVELS, MODES, SOCKET_DIRECTIONS, host
@@ -51,7 +51,7 @@ def _policy(view: _core.PolicyView, dialect: Dialect) -> Policy:
     return Policy(
         ACTIONS[view.action],
         DIRECTIONS[view.direction],
-        view.id,
+        policy_ids.told(view.id, view.direction, dialect),
         view.priority if dialect.policy_has_priority else 0,
         tuple(_request(template) for template in view.templates),
         dialect.policy_scope,
@@ -102,7 +102,9 @@ def policy(
     return extensions
 
 
-def of_socket(told: Mapping[SadbExtType, Extension]) -> dict[SadbExtType, Extension]:
+def of_socket(
+    told: Mapping[SadbExtType, Extension], view: _core.PolicyView, dialect: Dialect
+) -> dict[SadbExtType, Extension]:
     """Tell the policy of a socket as Linux does: in a list of its own, of a socket that is not named."""
     extensions = dict(told)
     for name, extension in told.items():
@@ -111,5 +113,6 @@ def of_socket(told: Mapping[SadbExtType, Extension]) -> dict[SadbExtType, Extens
             extensions[name] = Address(anything, 0, 0, ULPROTO_ANY)
         elif isinstance(extension, Policy):
             listed = SOCKET_DIRECTIONS[extension.direction]
-            extensions[name] = replace(extension, direction=listed, priority=0)
+            number = policy_ids.told(view.id, view.direction, dialect, of_socket=True)
+            extensions[name] = replace(extension, direction=listed, id=number, priority=0)
     return extensions

@@ -11,6 +11,7 @@ from typing import Final
 
 from sallet import _core
 from sallet.pfkey.constants import IpsecPolicyType, SadbExtType
+from sallet.pfkey.convert import policy_ids
 from sallet.pfkey.dialects import AlgorithmRow, Dialect
 from sallet.pfkey.messages import Algorithm, Comb, Extension, Lifetime, Policy, Proposal, Sa2, Supported
 from sallet.pfkey.render.words import DIRECTIONS, MODES, host
@@ -73,8 +74,9 @@ def acquire(
     }
     if view is not None:
         priority = view.priority if dialect.policy_has_priority else 0
+        number = policy_ids.told(view.id, view.direction, dialect)
         extensions[_E.X_POLICY] = Policy(
-            IpsecPolicyType.IPSEC, DIRECTIONS[view.direction], view.id, priority, scope=dialect.policy_scope
+            IpsecPolicyType.IPSEC, DIRECTIONS[view.direction], number, priority, scope=dialect.policy_scope
         )
     template = event.template
     if template.reqid and dialect.acquire_tells_reqid:
